@@ -1,0 +1,147 @@
+// The tape: operations in the order in which they ran, and the loop that reads them backwards.
+// What an operation writes here, and how its rule is read, is record.hpp.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <thread>
+#include <vector>
+
+#include <xgrad/core/tensor.hpp>
+
+namespace xgrad::inline XGRAD_PRECISION {
+
+class RawPull;
+class RecordedPull;
+
+/// A tensor as the tape holds it: always its identity and shape, its numbers only if the rule reads them.
+struct Saved {
+  Saved() = default;
+  Saved(const Tensor& x, bool keep_numbers);
+  bool has_numbers() const { return static_cast<bool>(tensor.buffer_); }
+  bool changed() const { return has_numbers() && tensor.buffer_->version != version; }
+
+  Tensor tensor;
+  std::uint32_t version = 0;  // of the buffer when it was recorded
+};
+
+/// The inputs of one entry: nearly always one or two, so those need no allocation.
+class SavedList {
+ public:
+  explicit SavedList(std::size_t count) : count_(count) {
+    if (count > 2) many_ = std::make_unique<Saved[]>(count);
+  }
+  std::size_t size() const { return count_; }
+  Saved& operator[](std::size_t i) { return many_ ? many_[i] : few_[i]; }
+  const Saved& operator[](std::size_t i) const { return many_ ? many_[i] : few_[i]; }
+
+ private:
+  std::size_t count_;
+  Saved few_[2];
+  std::unique_ptr<Saved[]> many_;
+};
+
+/// One operation that ran, and how the gradient of its output is pulled back to its inputs. The rule can be
+/// read in two ways: *raw*, on numbers, or *recorded*, on tensors whose operations go onto the tape themselves.
+struct Entry {
+  Entry(const char* op, std::size_t input_count) : op(op), inputs(input_count) {}
+  virtual ~Entry() = default;
+  virtual void pull(RawPull& r) = 0;
+  virtual void pull(RecordedPull& r) = 0;
+  static void* operator new(std::size_t bytes) { return memory::allocate(bytes); }
+  static void operator delete(void* entry, std::size_t bytes) { memory::release(entry, bytes); }
+
+  const char* op;
+  SavedList inputs;
+  Saved output;
+  Tensor grad;  // dL/d(output) while a sweep is under way
+};
+
+/// Watches a tape: profilers, graph drawings, teaching tools. All calls come from the tape's thread.
+class Observer {
+ public:
+  virtual ~Observer() = default;
+  virtual void on_record(std::size_t /*index*/, const Entry&) {}
+  virtual void on_pull(std::size_t /*index*/, const Entry&, const Tensor& /*grad*/) {}
+};
+
+struct TapeOptions {
+  bool check_finite = false;  ///< throw as soon as an operation, forward or backward, makes NaN or Inf
+  Observer* observer = nullptr;
+};
+
+struct GradientOptions {
+  bool record = false;  ///< record the backward pass too, so that the result can be differentiated again
+  bool retain = false;  ///< keep the tape usable for another sweep (implied by `record`)
+};
+
+/// Records the operations of its scope and differentiates them.
+///
+///     Tape tape;                          // from here on, operations are written down
+///     Tensor loss = mean(square(w * x));
+///     tape.backward(loss);                // w.grad() += dloss/dw
+///
+/// Tapes of one thread nest: the innermost records. A tape serves one sweep (unless `retain`), belongs to the
+/// thread that made it, and must outlive neither. Misuse throws std::logic_error.
+class Tape {
+ public:
+  explicit Tape(TapeOptions options = {});
+  ~Tape();
+  Tape(const Tape&) = delete;
+  Tape& operator=(const Tape&) = delete;
+
+  /// Adds d(sum(seed * y))/d(leaf) to the `grad()` of every leaf that requires a gradient. Without a seed
+  /// `y` must have one element.
+  void backward(const Tensor& y, const Tensor& seed = {}, GradientOptions options = {});
+
+  /// The gradients of `y` (weighted by `seed`) with respect to `xs`, leaves or intermediates of this tape;
+  /// zeros where `y` does not depend on one. No `grad()` changes.
+  std::vector<Tensor> gradient(const Tensor& y, std::span<const Tensor> xs, GradientOptions options = {},
+                               const Tensor& seed = {});
+  std::vector<Tensor> gradient(const Tensor& y, std::initializer_list<Tensor> xs,
+                               GradientOptions options = {}, const Tensor& seed = {}) {
+    return gradient(y, std::span(xs.begin(), xs.size()), options, seed);
+  }
+  Tensor gradient(const Tensor& y, const Tensor& x, GradientOptions options = {}, const Tensor& seed = {}) {
+    return gradient(y, std::span(&x, 1), options, seed).front();
+  }
+
+  std::size_t size() const { return entries_.size(); }
+  const Entry& operator[](std::size_t index) const { return *entries_[index]; }
+
+  /// The tape that records this thread's operations now, or nullptr.
+  static Tape* current();
+
+  /// Writes down that `op` made `output`; record() in record.hpp is the way to call it.
+  void append(std::unique_ptr<Entry> entry);
+  const TapeOptions& options() const { return options_; }
+
+ private:
+  friend class Pause;
+  friend class Sweep;
+
+  const TapeOptions options_;
+  const std::uint64_t id_;
+  Tape* const outer_;
+  const std::thread::id thread_;
+  bool used_ = false;
+  void check_sweep(const char* caller, const Tensor& y, const Tensor& seed) const;
+
+  std::vector<std::unique_ptr<Entry>> entries_;
+};
+
+/// Stops recording while it lives: `{ Pause pause; accuracy(model(x)); }`
+class Pause {
+ public:
+  Pause() : Pause(nullptr) {}
+  ~Pause();
+  Pause(const Pause&) = delete;
+  Pause& operator=(const Pause&) = delete;
+
+ private:
+  friend class Tape;
+  explicit Pause(Tape* instead);  // which records meanwhile
+  Tape* const paused_;
+};
+
+}  // namespace xgrad::inline XGRAD_PRECISION
