@@ -1,15 +1,15 @@
-// Files by the system's own calls, because the standard streams can neither fsync nor say why they fail.
+// Files by the system's own calls: the standard streams cannot fsync, nor say why they fail.
 // POSIX only; every descriptor is closed on every path.
 #include <xgrad/core/files.hpp>
 
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include <atomic>
 #include <cerrno>
 #include <cstdio>
-#include <fcntl.h>
 #include <stdexcept>
-#include <sys/stat.h>
 #include <system_error>
-#include <unistd.h>
 #include <utility>
 
 #include <xgrad/core/error.hpp>
@@ -20,7 +20,8 @@ namespace {
 std::string reason_text(int reason) { return std::generic_category().message(reason); }
 
 [[noreturn]] void fail_read(const char* step, const std::string& path, int reason) {
-  throw std::runtime_error(concat_text("read: cannot ", step, " \"", path, "\": ", reason_text(reason)));
+  throw std::runtime_error(
+      concat_text("read: cannot ", step, " \"", path, "\": ", reason_text(reason)));
 }
 
 // With a slash at its end.
@@ -39,11 +40,11 @@ std::string read_file(const std::string& path) {
     ~Closer() { ::close(descriptor); }
   } closer{descriptor};
 
-  struct stat status{};
+  struct stat status {};
   if (::fstat(descriptor, &status) != 0) fail_read("read", path, errno);
   if (S_ISDIR(status.st_mode)) fail_read("read", path, EISDIR);
-  // The size is a hint: pipes and /proc report none, and a file may grow. One byte more than the size
-  // lets an ordinary file reach its end without growing the buffer.
+  // The size is a hint: pipes and /proc report none, and a file may grow. One byte more than the
+  // size lets an ordinary file reach its end without growing the buffer.
   std::string bytes(static_cast<std::size_t>(status.st_size) + 1, '\0');
   std::size_t filled = 0;
   while (true) {
@@ -59,12 +60,12 @@ std::string read_file(const std::string& path) {
 }
 
 AtomicFile::AtomicFile(const std::string& path) : path_(path) {
-  struct stat old{};
+  struct stat old {};
   const bool exists = ::stat(path.c_str(), &old) == 0;
   if (exists && S_ISDIR(old.st_mode)) fail(EISDIR);
   require<std::runtime_error>(!exists || S_ISREG(old.st_mode), "write: \"", path,
                               "\" is not a regular file");
-  // O_EXCL makes the name ours, whatever other threads, processes or earlier crashes have left there.
+  // O_EXCL makes the name ours, whatever other threads, processes or earlier crashes left there.
   static std::atomic<unsigned> serial{0};
   std::string candidate;
   do {
@@ -79,7 +80,8 @@ AtomicFile::AtomicFile(const std::string& path) : path_(path) {
 AtomicFile::~AtomicFile() { discard(); }
 
 void AtomicFile::write(std::span<const std::byte> bytes) {
-  require<std::logic_error>(descriptor_ >= 0, "write: \"", path_, "\" is already committed or failed");
+  require<std::logic_error>(descriptor_ >= 0, "write: \"", path_,
+                            "\" is already committed or failed");
   while (!bytes.empty()) {
     const ssize_t count = ::write(descriptor_, bytes.data(), bytes.size());
     if (count < 0 && errno == EINTR) continue;
@@ -89,15 +91,16 @@ void AtomicFile::write(std::span<const std::byte> bytes) {
 }
 
 void AtomicFile::commit() {
-  require<std::logic_error>(descriptor_ >= 0, "write: \"", path_, "\" is already committed or failed");
-  // Contents first, then the name: in the other order a power cut could leave an empty file. Some file
-  // systems report a full disk or an exceeded quota only here, and not by `write`.
+  require<std::logic_error>(descriptor_ >= 0, "write: \"", path_,
+                            "\" is already committed or failed");
+  // Contents first, then the name: in the other order a power cut could leave an empty file. Some
+  // file systems report a full disk or an exceeded quota only here, and not by `write`.
   if (::fsync(descriptor_) != 0) fail(errno);
   if (::close(std::exchange(descriptor_, -1)) != 0) fail(errno);
   if (std::rename(temporary_.c_str(), path_.c_str()) != 0) fail(errno);
   temporary_.clear();
-  // The new name survives a power cut once its folder is flushed too. A file system that cannot flush
-  // folders has done its best: the file is whole and in place, so that is no failure.
+  // The new name survives a power cut once its folder is flushed too. A file system that cannot
+  // flush folders has done its best: the file is whole and in place, so that is no failure.
   const int folder = ::open(folder_of(path_).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (folder >= 0) {
     ::fsync(folder);
@@ -113,7 +116,8 @@ void AtomicFile::discard() {
 
 void AtomicFile::fail(int reason) {
   discard();
-  throw std::runtime_error(concat_text("write: cannot write \"", path_, "\": ", reason_text(reason)));
+  throw std::runtime_error(
+      concat_text("write: cannot write \"", path_, "\": ", reason_text(reason)));
 }
 
 void write_file(const std::string& path, std::string_view text) {

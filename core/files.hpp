@@ -1,4 +1,4 @@
-// Whole files: read at once, or written so that a crash leaves the old file or the new one, never half.
+// Whole files: read at once, or written so that a crash leaves the old one or the new, never half.
 // No formats here: see safetensors.hpp for tensors.
 #pragma once
 
@@ -14,9 +14,10 @@ namespace xgrad::inline XGRAD_PRECISION {
 /// The bytes of a file. Throws std::runtime_error that names the path and the system's reason.
 std::string read_file(const std::string& path);
 
-/// Replaces or creates a file in one step: pieces go to a temporary file in the same folder, `commit`
-/// flushes it to the disk and renames it to `path`. If a call throws, or no `commit` comes, the temporary
-/// is removed and `path` is as it was. Every failure is a std::runtime_error with path and reason.
+/// Replaces or creates a file in one step: pieces go to a temporary file in the same folder,
+/// `commit` flushes it to the disk and renames it to `path`. If a call throws, or no `commit`
+/// comes, the temporary is removed and `path` is as it was. Every failure is a std::runtime_error
+/// with path and reason.
 ///
 /// An existing file keeps its permissions. A symbolic link is replaced, not followed; folders and
 /// devices are refused. A killed process may leave its `.xgrad-*.tmp` behind.

@@ -118,6 +118,10 @@ struct MatmulOptions {
 /// A vector counts as one row (a) or one column (b), and its axis is dropped from the result, as in NumPy.
 Tensor matmul(const Tensor& a, const Tensor& b, MatmulOptions options = {});
 
+/// x W^T + b: x (..., in), weight (out, in), bias (out,) or undefined -> (..., out). The bias is where the product
+/// starts from, so it costs no pass of its own.
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias = {});
+
 // ---- reductions: ops/reduce.cpp -------------------------------------------------------------------------
 
 Tensor sum(const Tensor& x);
@@ -190,6 +194,17 @@ Tensor embedding(const Tensor& weight, const Indices& ids);
 /// Zeroes each element with probability p and scales the rest by 1/(1 - p). Draws from `rng`; the mask is
 /// recomputed in backward, never stored. p in [0, 1]. Srivastava et al. 2014.
 Tensor dropout(const Tensor& x, real p, Rng& rng);
+
+// ---- rotary positions: ops/rope.cpp -----------------------------------------------------------------------
+
+enum class RopeLayout {
+  half_split,   ///< pairs (i, i + r/2): GPT-NeoX, Llama files of Hugging Face
+  interleaved,  ///< pairs (2i, 2i + 1): RoFormer, GPT-J, Meta's Llama files
+};
+/// Turns the first r features of each row in pairs by the angles whose cosines and sines are given: x (..., T, d),
+/// cos and sin (T, r/2) with even r <= d -> (..., T, d). The tables are constants: no gradient flows to them.
+/// Su et al. 2021, RoFormer (2104.09864), eq. 34.
+Tensor rope(const Tensor& x, const Tensor& cos, const Tensor& sin, RopeLayout layout = RopeLayout::half_split);
 
 // ---- the fused operations, spelled out ------------------------------------------------------------------
 

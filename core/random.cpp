@@ -1,8 +1,8 @@
-// How random words become forks, integers, uniforms, normals and permutations: the same on any machine.
-// Hence no function of the math library here but sqrt, which IEEE 754 rounds exactly as it does + - * /.
+// How random words become forks, integers, normals and permutations: the same on any machine.
+// Hence nothing of the math library but sqrt, which IEEE 754 rounds correctly, as it does + - * /.
 //
-// Compile this file with -ffp-contract=off: a fused multiply-add rounds once instead of twice, and so
-// would give the last bits of normals a dependence on the compiler and its target.
+// Compile this file with -ffp-contract=off: a fused multiply-add rounds once instead of twice, and
+// so would give the last bits of normals a dependence on the compiler and its target.
 #include <xgrad/core/random.hpp>
 
 #include <algorithm>
@@ -19,13 +19,14 @@ static_assert(FLT_EVAL_METHOD == 0, "normals need arithmetic without excess prec
 namespace xgrad::inline XGRAD_PRECISION {
 namespace {
 
-// The counter's upper half tells what a block is for, so that no derived key is ever a stream's output.
+// The counter's last word tells what a block is for, so that no derived key is a stream's output.
 enum class Purpose : std::uint32_t { kDraw = 0, kForkById = 1, kForkByName = 2 };
 
 std::uint64_t derive_key(std::uint64_t key, std::uint64_t id, Purpose purpose) {
-  const auto words = philox({static_cast<std::uint32_t>(id), static_cast<std::uint32_t>(id >> 32), 0,
-                             static_cast<std::uint32_t>(purpose)},
-                            {static_cast<std::uint32_t>(key), static_cast<std::uint32_t>(key >> 32)});
+  const auto words =
+      philox({static_cast<std::uint32_t>(id), static_cast<std::uint32_t>(id >> 32), 0,
+              static_cast<std::uint32_t>(purpose)},
+             {static_cast<std::uint32_t>(key), static_cast<std::uint32_t>(key >> 32)});
   return words[0] | std::uint64_t{words[1]} << 32;
 }
 
@@ -56,18 +57,17 @@ double polynomial(double x, const double (&coefficients)[N]) {
   return sum;
 }
 
-// The natural logarithm of a positive normal number, to about 1e-16 relative away from 1: x = m 2^e with
-// m in [sqrt(1/2), sqrt(2)), and log m = 2 artanh t = 2 (t + t^3/3 + t^5/5 + ...) with t = (m-1) / (m+1).
-// There t^2 < 0.03, so that the first term left out, t^23/23, is below 2^-58 of the sum.
+// The natural logarithm of a positive normal number, to a few 1e-16 relative: x = m 2^e with m in
+// [sqrt(1/2), sqrt(2)), and log m = 2 artanh t = 2 (t + t^3/3 + t^5/5 + ...), t = (m-1) / (m+1).
+// There t^2 < 0.03, so that the first term left out, t^23 / 23, is below 2^-58 of the sum.
 double plain_log(double x) {
   constexpr std::uint64_t kSqrtHalf = 0x3FE6A09E667F3BCD;  // the bits of sqrt(1/2)
   const std::uint64_t offset = std::bit_cast<std::uint64_t>(x) - kSqrtHalf;
   const auto e = static_cast<std::int64_t>(offset) >> 52;
   const auto m = std::bit_cast<double>((offset & 0xFFFFFFFFFFFFF) + kSqrtHalf);
   const double t = (m - 1) / (m + 1);
-  const double series =
-      polynomial(t * t, {1., 1. / 3, 1. / 5, 1. / 7, 1. / 9, 1. / 11, 1. / 13, 1. / 15, 1. / 17,
-                         1. / 19, 1. / 21});
+  const double series = polynomial(t * t, {1., 1. / 3, 1. / 5, 1. / 7, 1. / 9, 1. / 11, 1. / 13,
+                                           1. / 15, 1. / 17, 1. / 19, 1. / 21});
   return static_cast<double>(e) * 0.693147180559945309417 + 2 * t * series;
 }
 
@@ -131,15 +131,15 @@ std::vector<std::int64_t> Rng::permutation(std::int64_t n) {
   require(n >= 0, "permutation: needs n >= 0, got ", n);
   std::vector<std::int64_t> order(static_cast<std::size_t>(n));
   std::iota(order.begin(), order.end(), std::int64_t{0});
-  // Fisher-Yates: the element for each place, from the last to the second, among those not yet placed.
+  // Fisher-Yates: each place, from the last to the second, takes one of those not yet placed.
   for (std::size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[below(i)]);
   return order;
 }
 
 double normal_quantile(double p) {
   require(p >= DBL_MIN && p < 1, "normal_quantile: needs 2^-1022 <= p < 1, got ", p);
-  // Three rational approximations, each the quotient of two polynomials of degree 7. The centre is in
-  // terms of q = p - 1/2, odd in q; the two tails in terms of r = sqrt(-log(min(p, 1 - p))).
+  // Three rational approximations, each the quotient of two polynomials of degree 7. The centre is
+  // in terms of q = p - 1/2, odd in q; the two tails in terms of r = sqrt(-log(min(p, 1 - p))).
   const double q = p - 0.5;
   if (std::abs(q) <= 0.425) {
     const double r = 0.180625 - q * q;
@@ -153,26 +153,22 @@ double normal_quantile(double p) {
   }
   const double r = std::sqrt(-plain_log(q < 0 ? p : 1 - p));
   const double z =
-      r <= 5
-          ? polynomial(r - 1.6,
-                       {1.42343711074968357734e0, 4.63033784615654529590e0, 5.76949722146069140550e0,
-                        3.64784832476320460504e0, 1.27045825245236838258e0, 2.41780725177450611770e-1,
-                        2.27238449892691845833e-2, 7.74545014278341407640e-4}) /
-                polynomial(r - 1.6,
-                           {1.0, 2.05319162663775882187e0, 1.67638483018380384940e0,
-                            6.89767334985100004550e-1, 1.48103976427480074590e-1,
-                            1.51986665636164571966e-2, 5.47593808499534494600e-4,
-                            1.05075007164441684324e-9})
-          : polynomial(r - 5,
-                       {6.65790464350110377720e0, 5.46378491116411436990e0, 1.78482653991729133580e0,
-                        2.96560571828504891230e-1, 2.65321895265761230930e-2,
-                        1.24266094738807843860e-3, 2.71155556874348757815e-5,
-                        2.01033439929228813265e-7}) /
-                polynomial(r - 5,
-                           {1.0, 5.99832206555887937690e-1, 1.36929880922735805310e-1,
-                            1.48753612908506148525e-2, 7.86869131145613259100e-4,
-                            1.84631831751005468180e-5, 1.42151175831644588870e-7,
-                            2.04426310338993978564e-15});
+      r <= 5 ? polynomial(r - 1.6, {1.42343711074968357734e0, 4.63033784615654529590e0,
+                                    5.76949722146069140550e0, 3.64784832476320460504e0,
+                                    1.27045825245236838258e0, 2.41780725177450611770e-1,
+                                    2.27238449892691845833e-2, 7.74545014278341407640e-4}) /
+                   polynomial(r - 1.6, {1.0, 2.05319162663775882187e0, 1.67638483018380384940e0,
+                                        6.89767334985100004550e-1, 1.48103976427480074590e-1,
+                                        1.51986665636164571966e-2, 5.47593808499534494600e-4,
+                                        1.05075007164441684324e-9})
+             : polynomial(r - 5, {6.65790464350110377720e0, 5.46378491116411436990e0,
+                                  1.78482653991729133580e0, 2.96560571828504891230e-1,
+                                  2.65321895265761230930e-2, 1.24266094738807843860e-3,
+                                  2.71155556874348757815e-5, 2.01033439929228813265e-7}) /
+                   polynomial(r - 5, {1.0, 5.99832206555887937690e-1, 1.36929880922735805310e-1,
+                                      1.48753612908506148525e-2, 7.86869131145613259100e-4,
+                                      1.84631831751005468180e-5, 1.42151175831644588870e-7,
+                                      2.04426310338993978564e-15});
   return q < 0 ? -z : z;
 }
 

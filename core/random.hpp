@@ -1,5 +1,5 @@
 // Random numbers: a counter-based generator, whose i-th value is a pure function of (key, i).
-// Not for secrets, and not the standard library's distributions: those differ between implementations.
+// Not for secrets, and not the standard library's distributions, which differ between platforms.
 #pragma once
 
 #include <array>
@@ -13,10 +13,10 @@
 
 namespace xgrad::inline XGRAD_PRECISION {
 
-/// One round of Philox on the counter c0..c3 under the key k0, k1. Multiplying 32 x 32 -> 64 bits mixes;
-/// crossing the halves over keeps the map invertible.
-constexpr void philox_round(std::uint32_t& c0, std::uint32_t& c1, std::uint32_t& c2, std::uint32_t& c3,
-                            std::uint32_t k0, std::uint32_t k1) {
+/// One round of Philox on the counter c0..c3 under the key k0, k1. Multiplying 32 x 32 -> 64 bits
+/// mixes; crossing the halves over keeps the map invertible.
+constexpr void philox_round(std::uint32_t& c0, std::uint32_t& c1, std::uint32_t& c2,
+                            std::uint32_t& c3, std::uint32_t k0, std::uint32_t k1) {
   const std::uint64_t a = std::uint64_t{0xD2511F53} * c0;
   const std::uint64_t b = std::uint64_t{0xCD9E8D57} * c2;
   c0 = static_cast<std::uint32_t>(b >> 32) ^ c1 ^ k0;
@@ -31,8 +31,8 @@ constexpr void philox_bump(std::uint32_t& k0, std::uint32_t& k1) {
   k1 += 0xBB67AE85;
 }
 
-/// Philox4x32-10: ten rounds, a keyed bijection of 128-bit counters whose outputs pass for random bits.
-/// Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3", section 3.3.
+/// Philox4x32-10: ten rounds, a keyed bijection of 128-bit counters whose outputs pass for random
+/// bits. Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3", section 3.3.
 constexpr std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> counter,
                                               std::array<std::uint32_t, 2> key) {
   for (int round = 0; round < 10; ++round) {
@@ -43,11 +43,11 @@ constexpr std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> count
 }
 
 /// A stream of random numbers: 64 bits of key choose the stream, 64 bits of position the next block
-/// of four 32-bit words. Two integers are the whole state: copy it, store it, or jump anywhere in it.
-/// The same seed gives the same bits on any machine and with any number of threads.
+/// of four 32-bit words. Two integers are the whole state: copy it, store it, or jump anywhere in
+/// it. The same seed gives the same bits on any machine and with any number of threads.
 class Rng {
  public:
-  /// Streams of different seeds are independent. `Rng(r.key(), r.position())` goes on where r stands.
+  /// Different seeds are independent streams. `Rng(r.key(), r.position())` goes on where r stands.
   explicit constexpr Rng(std::uint64_t seed = 0, std::uint64_t position = 0)
       : key_(seed), position_(position) {}
 
@@ -59,7 +59,7 @@ class Rng {
   Rng fork(std::uint64_t id) const;
   Rng fork(std::string_view name) const;
 
-  /// 64 random bits. Takes one block, as does each of the scalar draws below; see `fill_*` for bulk.
+  /// 64 random bits. Takes one block, as each scalar draw below does; `fill_*` waste nothing.
   constexpr std::uint64_t next() {
     const auto words = block(position_++);
     return words[0] | std::uint64_t{words[1]} << 32;
@@ -81,19 +81,20 @@ class Rng {
   /// Uniform between `low` and `high`; rounding may give `high` itself unless low = 0 and high = 1.
   /// Throws std::invalid_argument unless low <= high and high - low is finite.
   void fill_uniform(std::span<real> values, real low, real high);
-  /// Normal with this mean and standard deviation: mean + std * normal_quantile((word + 1/2) / 2^32),
-  /// hence never more than 6.34 deviations out. Throws std::invalid_argument unless std >= 0.
+  /// Normal: mean + std * normal_quantile((word + 1/2) / 2^32), hence at most 6.34 deviations out.
+  /// Throws std::invalid_argument unless std >= 0.
   void fill_normal(std::span<real> values, real mean, real std);
   /// The numbers 0, ..., n - 1, each of the n! orders equally likely. Needs n >= 0.
   std::vector<std::int64_t> permutation(std::int64_t n);
 
   /// The four words at any position, without moving.
   constexpr std::array<std::uint32_t, 4> block(std::uint64_t index) const {
-    return philox({static_cast<std::uint32_t>(index), static_cast<std::uint32_t>(index >> 32), 0, 0},
-                  {static_cast<std::uint32_t>(key_), static_cast<std::uint32_t>(key_ >> 32)});
+    return philox(
+        {static_cast<std::uint32_t>(index), static_cast<std::uint32_t>(index >> 32), 0, 0},
+        {static_cast<std::uint32_t>(key_), static_cast<std::uint32_t>(key_ >> 32)});
   }
-  /// words[i] = block(first + i / 4)[i % 4]: the same in bulk, several times as fast, for kernels that
-  /// draw where they compute (dropout). Best in pieces of a few hundred words, on the stack.
+  /// words[i] = block(first + i / 4)[i % 4]: the same in bulk, several times as fast, for kernels
+  /// that draw where they compute (dropout). Best in pieces of a few hundred words, on the stack.
   void read_words(std::uint64_t first, std::span<std::uint32_t> words) const;
   /// Marks as used the blocks that such a kernel has read, from position() on.
   constexpr void skip(std::uint64_t blocks) { position_ += blocks; }
@@ -108,8 +109,8 @@ class Rng {
   std::uint64_t key_, position_;
 };
 
-/// The z with P(Z <= z) = p for a standard normal Z, to about 1e-15 relative, with the same bits on any
-/// machine. Throws std::invalid_argument unless 2^-1022 <= p < 1.
+/// The z with P(Z <= z) = p for a standard normal Z, to about 1e-15 relative, with the same bits on
+/// any machine. Throws std::invalid_argument unless 2^-1022 <= p < 1.
 /// Wichura 1988, "Algorithm AS 241: the percentage points of the normal distribution", PPND16.
 double normal_quantile(double p);
 

@@ -162,6 +162,15 @@ void Sweep::mark_paths(std::size_t last) {
 }
 
 void Sweep::run(const Tensor& y, const Tensor& seed, bool release) {
+  // Whatever happens, no half-gathered gradient may wait on the tape for another sweep.
+  struct Cleanup {
+    std::vector<std::unique_ptr<Entry>>& entries;
+    ~Cleanup() {
+      if (std::uncaught_exceptions() > 0)
+        for (const auto& entry : entries)
+          if (entry) entry->grad = {};
+    }
+  } const cleanup{tape_.entries_};
   const std::size_t last = y.value_->entry_;
   if (!wanted_.empty()) mark_paths(last);
   results_.resize(wanted_.size());

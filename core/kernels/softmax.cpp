@@ -1,0 +1,142 @@
+// Softmax, its relatives and cross-entropy; see softmax.hpp.
+// Bound by the arithmetic of exp while a row fits the second cache: the row is fetched from memory
+// once, then read again for the maximum, the exponentials and the scaling. One thread works on a
+// row.
+#include <xgrad/core/kernels/softmax.hpp>
+
+#include <cmath>
+#include <limits>
+
+#include <xgrad/core/kernels/reduce_row.hpp>
+#include <xgrad/core/parallel.hpp>
+
+namespace xgrad::inline XGRAD_PRECISION::kernels {
+namespace {
+
+using row::Batch;
+
+constexpr real lowest =
+    -std::numeric_limits<real>::infinity();  // exp makes 0 of it: the filling of a row's end
+
+/// Calls body(row) for all rows, on all threads.
+template <class Body>
+void for_rows(std::size_t rows, std::size_t n, const Body& body) {
+  parallel_for(rows, row::grain(n), [&](std::size_t begin, std::size_t end) {
+    for (std::size_t i = begin; i < end; ++i) body(i);
+  });
+}
+
+/// What is subtracted from a row before exp so that nothing overflows: its maximum. An infinite one
+/// would give inf - inf, so such a row is left as it is. A NaN that is missed here is met again by
+/// exp.
+real shift_of(const real* x, std::size_t n) {
+  const real highest = row::fold(
+      n, lowest, [x](auto part, std::size_t j) { return part.load(x + j, lowest); },
+      [](const auto& a, const auto& b) {
+        using std::max;
+        return max(a, b);
+      });
+  return std::isinf(highest) ? 0 : highest;
+}
+
+real logsumexp_of(const real* x, std::size_t n) {
+  const real shift = shift_of(x, n);
+  return shift + std::log(row::sum(n, [=](auto part, std::size_t j) {
+           return exp(part.load(x + j, lowest) - Batch(shift));
+         }));
+}
+
+}  // namespace
+
+void logsumexp(const real* x, std::size_t rows, std::size_t n, real* y) {
+  for_rows(rows, n, [=](std::size_t i) { y[i] = logsumexp_of(x + i * n, n); });
+}
+
+void softmax(const real* x, std::size_t rows, std::size_t n, real* y) {
+  for_rows(rows, n, [=](std::size_t i) {
+    const real* from = x + i * n;
+    real* to = y + i * n;
+    const Batch shift(shift_of(from, n));
+    const real total = row::sum(n, [=](auto part, std::size_t j) {
+      const Batch e = exp(part.load(from + j, lowest) - shift);
+      part.store(to + j, e);
+      return e;
+    });
+    const Batch scale(total == 0 ? 0 : 1 / total);  // 0: a row of -inf
+    row::walk(n, [=](auto part, std::size_t j) { part.store(to + j, part.load(to + j) * scale); });
+  });
+}
+
+void log_softmax(const real* x, std::size_t rows, std::size_t n, real* y) {
+  for_rows(rows, n, [=](std::size_t i) {
+    const real* from = x + i * n;
+    real* to = y + i * n;
+    const real lse = logsumexp_of(from, n);
+    const Batch shift(lse == lowest ? 0 : lse);
+    row::walk(n,
+              [=](auto part, std::size_t j) { part.store(to + j, part.load(from + j) - shift); });
+  });
+}
+
+void softmax_vjp(const real* grad, const real* y, std::size_t rows, std::size_t n, real* dx) {
+  for_rows(rows, n, [=](std::size_t i) {
+    const real *g = grad + i * n, *p = y + i * n;
+    real* to = dx + i * n;
+    const Batch dot(
+        row::sum(n, [=](auto part, std::size_t j) { return part.load(g + j) * part.load(p + j); }));
+    row::walk(n, [=](auto part, std::size_t j) {
+      part.store(to + j, part.load(p + j) * (part.load(g + j) - dot));
+    });
+  });
+}
+
+void log_softmax_vjp(const real* grad, const real* y, std::size_t rows, std::size_t n, real* dx) {
+  for_rows(rows, n, [=](std::size_t i) {
+    const real *g = grad + i * n, *log_p = y + i * n;
+    real* to = dx + i * n;
+    const Batch total(row::sum(n, [=](auto part, std::size_t j) { return part.load(g + j); }));
+    row::walk(n, [=](auto part, std::size_t j) {
+      part.store(to + j, part.load(g + j) - exp(part.load(log_p + j)) * total);
+    });
+  });
+}
+
+void cross_entropy(const real* x, Targets targets, std::size_t rows, std::size_t n, real* loss,
+                   real* lse) {
+  for_rows(rows, n, [=](std::size_t i) {
+    const std::int64_t target = targets.targets[i];
+    loss[i] = lse[i] = 0;
+    if (target == targets.ignore) return;
+    const real* logits = x + i * n;
+    lse[i] = logsumexp_of(logits, n);
+    // -sum_j q_j (x_j - lse) = lse - sum_j q_j x_j, as q sums to 1
+    if (targets.smoothing == 0) {
+      loss[i] = lse[i] - logits[target];
+    } else {
+      const real mean =
+          row::sum(n, [=](auto part, std::size_t j) { return part.load(logits + j); }) /
+          static_cast<real>(n);
+      loss[i] = lse[i] - ((1 - targets.smoothing) * logits[target] + targets.smoothing * mean);
+    }
+  });
+}
+
+void cross_entropy_vjp(real scale, const real* x, const real* lse, Targets targets,
+                       std::size_t rows, std::size_t n, real* dx) {
+  for_rows(rows, n, [=](std::size_t i) {
+    const real* logits = x + i * n;
+    real* to = dx + i * n;
+    const std::int64_t target = targets.targets[i];
+    if (target == targets.ignore) {
+      std::fill_n(to, n, real(0));
+      return;
+    }
+    const Batch shift(lse[i]), uniform(targets.smoothing / static_cast<real>(n)), factor(scale);
+    row::walk(n, [=](auto part, std::size_t j) {
+      part.store(to + j, factor * (exp(part.load(logits + j) - shift) - uniform));
+    });
+    to[target] -= scale * (1 - targets.smoothing);
+  });
+}
+
+}  // namespace xgrad::inline XGRAD_PRECISION::kernels

@@ -1,0 +1,156 @@
+// Reductions: sums, means and extrema over any axes, and the adjoint of broadcasting.
+// Softmax and its relatives, which keep their shape, are in softmax.cpp.
+#include <algorithm>
+#include <numeric>
+
+#include <xgrad/core/kernels/reduce.hpp>
+#include <xgrad/core/kernels/softmax.hpp>
+#include <xgrad/core/ops.hpp>
+#include <xgrad/core/record.hpp>
+
+namespace xgrad::inline XGRAD_PRECISION {
+namespace {
+
+/// What a caller asked for, in sizes.
+struct Reduction {
+  Reduction(const char* op, const Tensor& x, const Ints& which, bool keepdims)
+      : axes(normalize_axes(op, which, x.ndim())),
+        result(reduced_shape(x.shape(), axes, keepdims)),
+        kept(reduced_shape(x.shape(), axes, true)) {
+    for (const std::size_t axis : axes) count *= x.shape()[axis];
+  }
+  std::vector<std::size_t> axes;
+  Shape result;  // the shape of the result
+  Shape kept;    // the same with size 1 in place of the reduced axes, so that it broadcasts to x
+  std::size_t count = 1;  // how many numbers each result is made of
+};
+
+Ints all_axes(const Tensor& x) {
+  std::vector<std::int64_t> axes(x.ndim());
+  std::iota(axes.begin(), axes.end(), 0);
+  return axes;
+}
+
+using Kernel = void (*)(const real* x, std::size_t outer, std::size_t n, std::size_t inner,
+                        real* y);
+
+/// Reduces one run of adjacent axes after the other, the last first: nearly always there is but
+/// one.
+Tensor reduce(Tensor x, std::vector<std::size_t> axes, const Shape& result, Kernel kernel) {
+  Shape shape = x.shape();
+  do {
+    const std::size_t end = axes.empty() ? 0 : axes.back() + 1;
+    std::size_t begin = end;
+    for (; !axes.empty() && axes.back() + 1 == begin; axes.pop_back()) --begin;
+    const auto sizes = [&](std::size_t from, std::size_t to) {
+      return std::accumulate(shape.begin() + from, shape.begin() + to, std::size_t{1},
+                             std::multiplies<>());
+    };
+    const std::size_t outer = sizes(0, begin), n = sizes(begin, end),
+                      inner = sizes(end, shape.size());
+    std::fill(shape.begin() + begin, shape.begin() + end, 1);
+    Tensor y = Tensor::empty(axes.empty() ? result : shape);
+    kernel(x.data(), outer, n, inner, y.mutable_data());
+    x = y;
+  } while (!axes.empty());
+  return x;
+}
+
+/// Each result's number at all the places of x that it was made of.
+Tensor spread(const Tensor& result, const Shape& kept, const Shape& x) {
+  return broadcast_to(reshape(result, kept), x);
+}
+
+}  // namespace
+
+Tensor sum(const Tensor& x) { return sum(x, all_axes(x)); }
+Tensor sum(const Tensor& x, const Ints& axes, bool keepdims) {
+  const Reduction to("sum", x, axes, keepdims);
+  return record("sum", {x}, reduce(x, to.axes, to.result, kernels::sum), Keep::nothing,
+                [kept = to.kept](auto& r) { r.to(0, spread(r.grad(), kept, r.shape(0))); });
+}
+
+Tensor sum_to(const Tensor& x, const Ints& shape) {
+  const Shape result = to_shape("sum_to", shape);
+  bool fits = result.size() <= x.ndim();
+  const std::size_t added = fits ? x.ndim() - result.size() : 0;
+  std::vector<std::size_t> axes;  // along which `shape` was repeated to become x's
+  for (std::size_t axis = 0; fits && axis < x.ndim(); ++axis) {
+    const std::size_t from = x.shape()[axis], to = axis < added ? 1 : result[axis - added];
+    fits = from == to || to == 1;
+    if (axis < added || from != to) axes.push_back(axis);
+  }
+  require<ShapeError>(fits, "sum_to: a tensor of shape ", to_string(x.shape()),
+                      " cannot be summed to ", to_string(result));
+  return record("sum_to", {x}, reduce(x, axes, result, kernels::sum), Keep::nothing,
+                [](auto& r) { r.to(0, broadcast_to(r.grad(), r.shape(0))); });
+}
+
+Tensor mean(const Tensor& x) { return mean(x, all_axes(x)); }
+Tensor mean(const Tensor& x, const Ints& axes, bool keepdims) {
+  const Reduction to("mean", x, axes, keepdims);
+  const real count = static_cast<real>(to.count);
+  Tensor value = reduce(x, to.axes, to.result, kernels::sum);
+  value.mutable_array() /= count;
+  return record("mean", {x}, value, Keep::nothing, [kept = to.kept, count](auto& r) {
+    const Tensor grad = r.grad();
+    r.to(0, spread(grad / count, kept, r.shape(0)));
+  });
+}
+
+Tensor var(const Tensor& x, const Ints& axes, bool keepdims, int correction) {
+  const Reduction to("var", x, axes, keepdims);
+  const real count = static_cast<real>(to.count) - static_cast<real>(correction);
+  const Tensor deviation = x - broadcast_to(mean(x, axes, xgrad::keepdims), x.shape());
+  return sum(square(deviation), axes, keepdims) / std::max(count, real(0));
+}
+
+namespace {
+
+Tensor extremum(const char* op, const Tensor& x, const Ints& axes, bool keepdims, Kernel kernel) {
+  const Reduction to(op, x, axes, keepdims);
+  for (const std::size_t axis : to.axes)
+    require<ShapeError>(x.shape()[axis] > 0, op, ": axis ", axis, " of shape ",
+                        to_string(x.shape()), " is empty, so nothing is its ", op);
+  return record(op, {x}, reduce(x, to.axes, to.result, kernel), [to](auto& r) {
+    // 1 where x attains the extremum, divided by how many do: constants, so that the second
+    // derivative is 0.
+    const Tensor x = r.in(0), ties = equal(x, spread(r.out(), to.kept, x.shape()));
+    Tensor share = Tensor::empty(to.kept);
+    share.mutable_array() = real(1) / reduce(ties, to.axes, to.kept, kernels::sum).array();
+    r.to(0, ties * spread(share * reshape(r.grad(), to.kept), to.kept, x.shape()));
+  });
+}
+
+}  // namespace
+
+Tensor max(const Tensor& x) { return max(x, all_axes(x)); }
+Tensor max(const Tensor& x, const Ints& axes, bool keepdims) {
+  return extremum("max", x, axes, keepdims, kernels::max);
+}
+Tensor min(const Tensor& x) { return min(x, all_axes(x)); }
+Tensor min(const Tensor& x, const Ints& axes, bool keepdims) {
+  return extremum("min", x, axes, keepdims, kernels::min);
+}
+
+Tensor logsumexp(const Tensor& x, const Ints& axes, bool keepdims) {
+  const Reduction to("logsumexp", x, axes, keepdims);
+  std::vector<std::int64_t> order;  // the reduced axes last
+  for (std::size_t axis = 0; axis < x.ndim(); ++axis)
+    if (!std::binary_search(to.axes.begin(), to.axes.end(), axis)) order.push_back(axis);
+  order.insert(order.end(), to.axes.begin(), to.axes.end());
+  const Tensor moved = std::is_sorted(order.begin(), order.end()) ? x : permute(x, order);
+  const std::size_t rows = element_count(to.result);
+  const Tensor matrix = reshape(moved, {rows, to.count});
+
+  Tensor value = Tensor::empty({rows, 1});
+  kernels::logsumexp(matrix.data(), rows, to.count, value.mutable_data());
+  // d logsumexp(x) / dx = softmax(x)
+  const Tensor y = record("logsumexp", {matrix}, value, Keep::inputs, [](auto& r) {
+    const Tensor grad = r.grad();
+    r.to(0, softmax(r.in(0)) * broadcast_to(grad, r.shape(0)));
+  });
+  return reshape(y, to.result);
+}
+
+}  // namespace xgrad::inline XGRAD_PRECISION

@@ -1,0 +1,58 @@
+// Gpt: the decoder-only transformer, with any position scheme.
+#pragma once
+
+#include <xgrad/nn/attention.hpp>
+#include <xgrad/nn/embedding.hpp>
+#include <xgrad/nn/feedforward.hpp>
+#include <xgrad/nn/norm.hpp>
+
+namespace xgrad::inline XGRAD_PRECISION {
+
+struct GptOptions {
+  std::size_t vocab = 256;
+  std::size_t layers = 4, heads = 4, dim = 128;
+  std::size_t kv_heads = 0;                    ///< 0: as many as heads
+  double dropout = 0;                          ///< of embeddings, attention weights and residual branches
+  bool bias = true;                            ///< in Linear and LayerNorm
+  std::shared_ptr<Position> position{};        ///< none: NoPE
+  std::uint64_t seed = 0;
+};
+
+/// One pre-norm block: x + attn(ln_1(x)), then + mlp(ln_2(x)). (B, T, dim) -> (B, T, dim).
+struct GptBlock : Module {
+  GptBlock(Module* owner, std::string name, const GptOptions& options);
+  Tensor operator()(const Tensor& x, std::size_t start) const;
+
+  LayerNorm ln_1;
+  CausalSelfAttention attn;
+  LayerNorm ln_2;
+  FeedForward mlp;
+};
+
+/// GPT-2's architecture and parameter names (Radford et al. 2019): embedding, blocks, final norm, and a head that
+/// shares the embedding's weight. Initial values: N(0, 0.02^2), residual projections 0.02/sqrt(2 layers), biases 0.
+struct Gpt : Module {
+  explicit Gpt(GptOptions options);
+  /// Logits of the next token at every position. ids (B, T) -> (B, T, vocab). `start`: position of the first token.
+  Tensor operator()(const Indices& ids, std::size_t start = 0) const;
+
+  const GptOptions options;
+  Embedding wte;
+  Dropout drop;
+  ModuleList<GptBlock> h;
+  LayerNorm ln_f;
+};
+
+struct GenerateOptions {
+  std::size_t max_tokens = 100;
+  std::size_t context = 64;  ///< the model sees at most this many of the last tokens
+  double temperature = 1;    ///< > 0; 0 picks the likeliest token
+  std::size_t top_k = 0;     ///< sample among the k likeliest; 0: all
+  std::uint64_t seed = 0;
+};
+
+/// Continues `prompt` (at least one token) by max_tokens sampled tokens, which are returned without it.
+/// Runs the whole window for every token.
+std::vector<std::int64_t> generate(const Gpt& model, std::vector<std::int64_t> prompt, const GenerateOptions& options);
+
+}  // namespace xgrad::inline XGRAD_PRECISION

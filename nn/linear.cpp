@@ -1,0 +1,33 @@
+// Linear; see linear.hpp.
+#include <xgrad/nn/linear.hpp>
+
+#include <cmath>
+
+#include <xgrad/nn/init.hpp>
+
+namespace xgrad::inline XGRAD_PRECISION {
+namespace {
+
+Tensor uniform_init(const Ints& shape, std::size_t in, Rng rng) {
+  const auto bound = static_cast<real>(1 / std::sqrt(static_cast<double>(in)));
+  return init::uniform(zeros(shape), -bound, bound, rng);
+}
+
+}  // namespace
+
+Linear::Linear(Module* owner, std::string name, LinearOptions o)
+    : Module(owner, std::move(name)),
+      options((require(o.in > 0 && o.out > 0, "Linear(", o.in, " -> ", o.out, "): sizes must be positive"), o)),
+      weight(this, "weight", uniform_init({o.out, o.in}, o.in, init_rng("weight"))),
+      bias(this, "bias", o.bias ? uniform_init({o.out}, o.in, init_rng("bias")) : Tensor()) {}
+
+Tensor Linear::operator()(const Tensor& x) const {
+  require<ShapeError>(x.ndim() >= 1 && x.size(-1) == options.in, "Linear(", describe(), "): last axis of input ",
+                      xgrad::to_string(x.shape()), " is ", x.ndim() ? x.size(-1) : 0, ", expected ", options.in,
+                      x.size() > 0 && x.ndim() > 1 && x.size() / x.size(0) == options.in ? "; flatten first?" : "");
+  return linear(x, weight, bias);
+}
+
+std::string Linear::describe() const { return concat_text(options.in, " -> ", options.out); }
+
+}  // namespace xgrad::inline XGRAD_PRECISION

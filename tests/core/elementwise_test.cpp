@@ -1,0 +1,137 @@
+// Functions of one tensor where the table of operations does not look: kinks, extremes, NaN, and accuracy against
+// the standard library.
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <limits>
+
+#include <xgrad/core/ops.hpp>
+#include <xgrad/core/parallel.hpp>
+#include <xgrad/core/tape.hpp>
+
+#include "catch.hpp"
+
+using namespace xgrad;
+
+namespace {
+
+constexpr real kNaN = std::numeric_limits<real>::quiet_NaN();
+constexpr real kInf = std::numeric_limits<real>::infinity();
+
+std::vector<real> values(const Tensor& x) { return {x.data(), x.data() + x.size()}; }
+
+struct Function {
+  const char* name;
+  std::function<Tensor(const Tensor&)> fn;
+  std::function<double(double)> oracle;
+  double low, high;
+  double ulps = 4;  // how far from the oracle, in units of the last place of the larger of value and `scale`
+};
+
+const std::vector<Function>& functions() {
+  const auto sigmoid_of = [](double x) { return 1 / (1 + std::exp(-x)); };
+  static const std::vector<Function> list = {
+      {"exp", [](const Tensor& x) { return exp(x); }, [](double x) { return std::exp(x); }, -80, 80},
+      {"log", [](const Tensor& x) { return log(x); }, [](double x) { return std::log(x); }, 0.01, 50},
+      {"sqrt", [](const Tensor& x) { return sqrt(x); }, [](double x) { return std::sqrt(x); }, 0, 50},
+      {"rsqrt", [](const Tensor& x) { return rsqrt(x); }, [](double x) { return 1 / std::sqrt(x); }, 0.01, 50},
+      {"tanh", [](const Tensor& x) { return tanh(x); }, [](double x) { return std::tanh(x); }, -10, 10},
+      {"sigmoid", [](const Tensor& x) { return sigmoid(x); }, sigmoid_of, -80, 80},
+      {"relu", [](const Tensor& x) { return relu(x); }, [](double x) { return x > 0 ? x : 0; }, -2, 2},
+      {"silu", [](const Tensor& x) { return silu(x); }, [=](double x) { return x * sigmoid_of(x); }, -80, 80},
+      {"softplus", [](const Tensor& x) { return softplus(x); },
+       [](double x) { return std::max(x, 0.0) + std::log1p(std::exp(-std::abs(x))); }, -80, 80},
+      {"gelu erf", [](const Tensor& x) { return gelu(x); },
+       [](double x) { return x / 2 * std::erfc(-x / std::sqrt(2)); }, -2, 9, 16},
+      {"gelu tanh", [](const Tensor& x) { return gelu(x, Gelu::tanh); },
+       [](double x) {
+         const double u = std::sqrt(2 / std::acos(-1.0)) * (x + 0.044715 * x * x * x);
+         return x / (1 + std::exp(-2 * u));
+       },
+       -5, 9, 128},
+      {"abs", [](const Tensor& x) { return abs(x); }, [](double x) { return std::abs(x); }, -2, 2},
+      {"square", [](const Tensor& x) { return square(x); }, [](double x) { return x * x; }, -2, 2},
+  };
+  return list;
+}
+
+std::vector<real> slope(const std::function<Tensor(const Tensor&)>& f, const std::vector<real>& at) {
+  Tensor x = tensor(at, at.size());
+  x.requires_grad_();
+  Tape tape;
+  const Tensor y = f(x);
+  return values(tape.gradient(y, x, {}, ones(y.shape())));
+}
+
+}  // namespace
+
+TEST_CASE("elementwise functions are within a few units of the last place", "[ops]") {
+  for (const Function& f : functions()) {
+    Rng rng(2);
+    Tensor x = Tensor::empty({100'003});
+    rng.fill_uniform({x.mutable_data(), x.size()}, static_cast<real>(f.low), static_cast<real>(f.high));
+    const Tensor y = f.fn(x);
+    double worst = 0;
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      const double want = f.oracle(static_cast<double>(x.data()[i]));
+      if (std::abs(want) > std::numeric_limits<real>::min())
+        worst = std::max(worst, std::abs(static_cast<double>(y.data()[i]) - want) / std::abs(want));
+    }
+    INFO(f.name << ": relative error " << worst);
+    CHECK(worst <= f.ulps * std::numeric_limits<real>::epsilon());
+  }
+}
+
+TEST_CASE("elementwise functions keep NaN, wherever it stands", "[ops]") {
+  for (const Function& f : functions())
+    for (const std::size_t size : {1, 7, 16, 37}) {
+      const auto y = values(f.fn(full(size, kNaN)));
+      INFO(f.name << " of " << size);
+      CHECK(std::all_of(y.begin(), y.end(), [](real v) { return std::isnan(v); }));
+    }
+}
+
+TEST_CASE("elementwise functions have the same bits at any place and for any number of threads", "[ops]") {
+  Rng rng(6);
+  const Tensor x = rand(100'003, rng) + real(0.5);
+  for (const Function& f : functions()) {
+    set_num_threads(1);
+    const auto one = values(f.fn(x));
+    set_num_threads(3);
+    INFO(f.name);
+    CHECK(values(f.fn(x)) == one);
+    CHECK(f.fn(xgrad::slice(x, 0, 100'001, 100'002)).item() == one[100'001]);
+  }
+}
+
+TEST_CASE("relu has slope 0 at 0", "[ops]") {
+  CHECK(slope([](const Tensor& x) { return relu(x); }, {-1, 0, -real(0), 2}) == std::vector<real>{0, 0, 0, 1});
+}
+
+TEST_CASE("functions of large arguments saturate, with slopes to match", "[ops]") {
+  const Tensor x = tensor({-1000, 1000});
+  CHECK(values(exp(x)) == std::vector<real>{0, kInf});
+  CHECK(values(tanh(x)) == std::vector<real>{-1, 1});
+  CHECK(values(sigmoid(x)) == std::vector<real>{0, 1});
+  CHECK(values(softplus(x)) == std::vector<real>{0, 1000});
+  CHECK(values(silu(x)) == std::vector<real>{0, 1000});
+  CHECK(values(gelu(x)) == std::vector<real>{0, 1000});
+  CHECK(values(gelu(x, Gelu::tanh)) == std::vector<real>{0, 1000});
+  CHECK(slope([](const Tensor& v) { return tanh(v); }, {-1000, 1000}) == std::vector<real>{0, 0});
+  CHECK(slope([](const Tensor& v) { return sigmoid(v); }, {-1000, 1000}) == std::vector<real>{0, 0});
+  CHECK(slope([](const Tensor& v) { return softplus(v); }, {-1000, 1000}) == std::vector<real>{0, 1});
+  CHECK(slope([](const Tensor& v) { return silu(v); }, {-1000, 1000}) == std::vector<real>{0, 1});
+  CHECK(slope([](const Tensor& v) { return gelu(v); }, {-1000, 1000}) == std::vector<real>{0, 1});
+  CHECK(slope([](const Tensor& v) { return gelu(v, Gelu::tanh); }, {-1000, 1000}) == std::vector<real>{0, 1});
+}
+
+TEST_CASE("functions outside their domain follow IEEE 754", "[ops]") {
+  CHECK(log(scalar(0)).item() == -kInf);
+  CHECK(std::isnan(log(scalar(-1)).item()));
+  CHECK(log(scalar(kInf)).item() == kInf);
+  CHECK(std::isnan(sqrt(scalar(-1)).item()));
+  CHECK(rsqrt(scalar(0)).item() == kInf);
+  CHECK(rsqrt(scalar(kInf)).item() == 0);
+  CHECK(values(sigmoid(tensor({-kInf, kInf}))) == std::vector<real>{0, 1});
+  CHECK(values(softplus(tensor({-kInf, kInf}))) == std::vector<real>{0, kInf});
+}

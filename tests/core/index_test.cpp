@@ -1,0 +1,57 @@
+// Look-up in a table, and the sums that its gradient makes.
+#include <xgrad/core/ops.hpp>
+#include <xgrad/core/parallel.hpp>
+#include <xgrad/core/tape.hpp>
+
+#include "catch.hpp"
+
+using namespace xgrad;
+
+namespace {
+
+std::vector<real> values(const Tensor& x) { return {x.data(), x.data() + x.size()}; }
+
+}  // namespace
+
+TEST_CASE("embedding picks rows, and its gradient adds them up where an id repeats", "[ops]") {
+  Tensor table = tensor({1, 2, 3, 4, 5, 6}, {3, 2}).requires_grad_();
+  Tape tape;
+  const Tensor y = embedding(table, Indices{{2, 0}, {2, 2}});
+  CHECK(y.shape() == Shape{2, 2, 2});
+  CHECK(values(y) == std::vector<real>{5, 6, 1, 2, 5, 6, 5, 6});
+  const Tensor seed = tensor({1, 10, 2, 20, 3, 30, 4, 40}, {2, 2, 2});
+  CHECK(values(tape.gradient(y, table, {}, seed)) == std::vector<real>{2, 20, 0, 0, 8, 80});
+}
+
+TEST_CASE("embedding takes ids of any shape, empty ones too", "[ops]") {
+  const Tensor table = ones({4, 3});
+  CHECK(embedding(table, Indices::from_shape({0, 2})).shape() == Shape{0, 2, 3});
+  Indices one = Indices::from_shape(std::vector<std::size_t>{});
+  one() = 3;
+  CHECK(embedding(table, one).shape() == Shape{3});
+  CHECK(embedding(ones({4, 0}), Indices{1, 2}).shape() == Shape{2, 0});
+}
+
+TEST_CASE("the gradient of embedding has the same bits for any number of threads", "[ops]") {
+  Rng rng(5);
+  Tensor table = randn({50, 300}, rng).requires_grad_();
+  Indices ids = Indices::from_shape({2000});
+  for (auto& id : ids) id = static_cast<std::int64_t>(rng.below(50));
+  const Tensor seed = randn({2000, 300}, rng);
+  const auto gradient = [&](int threads) {
+    set_num_threads(threads);
+    Tape tape;
+    return values(tape.gradient(embedding(table, ids), table, {}, seed));
+  };
+  const auto one = gradient(1);
+  CHECK(gradient(2) == one);
+  CHECK(gradient(3) == one);
+}
+
+TEST_CASE("embedding names the id that is not in the table", "[ops][errors]") {
+  const Tensor table = zeros({10, 2});
+  CHECK_THROWS_WITH(embedding(table, Indices{1, 2, 3, 12}), "embedding: id 12 at position 3 is outside [0, 10)");
+  CHECK_THROWS_WITH(embedding(table, Indices{-1}), "embedding: id -1 at position 0 is outside [0, 10)");
+  CHECK_THROWS_AS(embedding(table, Indices{12}), std::invalid_argument);
+  CHECK_THROWS_WITH(embedding(zeros(3), Indices{1}), "embedding: needs a table (V, D), got shape (3,)");
+}
