@@ -71,15 +71,17 @@ void* system_allocate(std::size_t bytes) {
   return memory;
 }
 
-/// Large sizes are rounded up to a quarter step between powers of two: at most a fifth is wasted.
+/// Large sizes are rounded up to a quarter step between powers of two: at most a fifth is wasted. The line of header
+/// that a tensor's numbers have before them is left out of this, or sizes of 2^n would be the ones that waste most.
 std::size_t round_up(std::size_t bytes) {
-  const std::size_t step = std::max(alignment, std::bit_floor(bytes) / 4);
-  return (bytes + step - 1) / step * step;
+  const std::size_t numbers = bytes - alignment;
+  const std::size_t step = std::max(alignment, std::bit_floor(numbers) / 4);
+  return (numbers + step - 1) / step * step + alignment;
 }
 
 std::size_t class_of(std::size_t rounded) {
-  const std::size_t power = std::bit_floor(rounded);
-  return std::bit_width(rounded) * 4 + (rounded - power) * 4 / power;
+  const std::size_t numbers = rounded - alignment, power = std::bit_floor(numbers);
+  return static_cast<std::size_t>(std::bit_width(numbers)) * 4 + (numbers - power) * 4 / power;
 }
 
 /// What all threads share.

@@ -51,7 +51,7 @@ Tensor operator-(const Tensor& x);
 
 /// x^exponent for a constant exponent. Where x < 0, NaN unless the exponent is an integer.
 Tensor pow(const Tensor& x, real exponent);
-/// a^b elementwise; the gradient of b is 0 where a = 0.
+/// a^b elementwise; the gradient of b is 0 where a = 0 and b >= 0.
 Tensor pow(const Tensor& a, const Tensor& b);
 Tensor square(const Tensor& x);
 
@@ -144,7 +144,7 @@ Tensor sum_to(const Tensor& x, const Ints& shape);
 
 /// exp(x_i) / sum_j exp(x_j) along `axis`. A row of -inf alone gives zeros.
 Tensor softmax(const Tensor& x, std::int64_t axis = -1);
-/// x_i - logsumexp(x) along `axis`.
+/// x_i - logsumexp(x) along `axis`; -inf throughout a row of -inf alone.
 Tensor log_softmax(const Tensor& x, std::int64_t axis = -1);
 
 struct CrossEntropyOptions {
@@ -160,10 +160,10 @@ Tensor cross_entropy(const Tensor& logits, const Indices& targets, CrossEntropyO
 
 /// (x - mean) / sqrt(var + eps) * weight + bias over the last axis, biased variance. x (..., D), weight and bias
 /// (D,); either may be undefined. Ba, Kiros & Hinton 2016 (1607.06450). Fused; see composite::layer_norm.
-Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, real eps = 1e-5f);
+Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, real eps = real(1e-5));
 /// x / sqrt(mean(x^2) + eps) * weight over the last axis. x (..., D), weight (D,) or undefined.
 /// Zhang & Sennrich 2019 (1910.07467). Fused; see composite::rms_norm.
-Tensor rms_norm(const Tensor& x, const Tensor& weight, real eps = 1e-5f);
+Tensor rms_norm(const Tensor& x, const Tensor& weight, real eps = real(1e-5));
 
 // ---- shapes: ops/shape.cpp ------------------------------------------------------------------------------
 
@@ -212,8 +212,8 @@ Tensor rope(const Tensor& x, const Tensor& cos, const Tensor& sin, RopeLayout la
 /// oracle that the fused ones are tested against.
 namespace composite {
 Tensor cross_entropy(const Tensor& logits, const Indices& targets, CrossEntropyOptions options = {});
-Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, real eps = 1e-5f);
-Tensor rms_norm(const Tensor& x, const Tensor& weight, real eps = 1e-5f);
+Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, real eps = real(1e-5));
+Tensor rms_norm(const Tensor& x, const Tensor& weight, real eps = real(1e-5));
 }  // namespace composite
 
 }  // namespace xgrad::inline XGRAD_PRECISION

@@ -129,7 +129,14 @@ Tensor* Sweep::slot(const Tensor& x) {
 void Sweep::add(const Entry& entry, std::size_t input, Tensor contribution) {
   const Tensor& x = entry.inputs[input].tensor;
   const bool is_leaf = x.value_->tape_ == 0;
-  if (contribution.shape() != x.shape()) contribution = sum_to(contribution, x.shape());
+  if (contribution.shape() != x.shape()) {
+    try {
+      contribution = sum_to(contribution, x.shape());
+    } catch (const ShapeError&) {
+      throw ShapeError(concat_text(entry.op, ": its rule gives input ", input, ", of shape ", to_string(x.shape()),
+                                   ", a gradient of shape ", to_string(contribution.shape())));
+    }
+  }
   Tensor& gradient = *slot(x);
   if (!gradient.defined()) {
     // A leaf's gradient will be written to by optimizers and clipping, so it must not share its numbers.

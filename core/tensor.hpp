@@ -121,6 +121,15 @@ class Value : public Array, public Counted {
   Tensor grad_;              // leaves only
 };
 
+}  // namespace xgrad::inline XGRAD_PRECISION
+
+// xtensor takes for an expression what derives from xexpression of *itself*; Value derives from that of Array. Without
+// this line `a * b` of two values would turn them into tensors and multiply those at once, one pass per operator.
+template <>
+struct xt::detail::is_crtp_base_of_impl<xt::xexpression, xgrad::Value> : std::true_type {};
+
+namespace xgrad::inline XGRAD_PRECISION {
+
 /// Prints values and shape: small tensors whole, large ones by their first and last entries.
 std::ostream& operator<<(std::ostream& out, const Tensor& x);
 

@@ -1,113 +1,99 @@
-// Trains a small GPT on the characters of any text. Reads top to bottom: settings, data, model, training, results.
-// On tiny Shakespeare (--data), two thousand steps with the default settings take about a minute and reach a
-// validation loss well under 1.88, the figure that nanoGPT's README gives for the same budget.
-#include <CLI/CLI.hpp>
+// Trains a small GPT on the characters of any text. Reads top to bottom: settings, data, results, and the method.
+// Expected: RESULT_COMMENT
 #include <cmath>
 #include <filesystem>
 #include <iostream>
-#include <nlohmann/json.hpp>
+#include <new>
 
 #include <xgrad/core/files.hpp>
-#include <xgrad/core/safetensors.hpp>
 #include <xgrad/xgrad.hpp>
 
 #include "support/chart.hpp"
 #include "support/corpus.hpp"
+#include "support/flags.hpp"
 #include "support/interrupt.hpp"
+#include "support/memory_limit.hpp"
 #include "support/metrics.hpp"
+#include "support/output_folder.hpp"
 #include "support/progress.hpp"
+#include "support/training_state.hpp"
 
 using namespace xgrad;
 using namespace examples;
-using json = nlohmann::json;
+using Json = Flags::Json;
 
 // ---- settings ----------------------------------------------------------------------------------------------
 
 struct Settings {
   std::string data, out = "runs/demo", position = "rope";
   std::size_t layers = 4, heads = 4, dim = 128, context = 64, batch = 12;
-  std::int64_t steps = 2000, warmup = 100, decay_steps = 0, eval_every = 250;
+  std::int64_t steps = 2000, decay_steps = 0, warmup = 100, eval_every = 250;
   double lr = 1e-3, dropout = 0;
   std::uint64_t seed = 1337;
   int threads = num_threads();
   std::size_t sample = 500;
 };
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Settings, data, out, position, layers, heads, dim, context, batch, steps, warmup,
-                                   decay_steps, eval_every, lr, dropout, seed, threads, sample)
 
 // Weight decay 0.1 on matrices, betas (0.9, 0.99), gradients clipped to norm 1, cosine to a tenth: nanoGPT's.
 constexpr double weight_decay = 0.1, beta2 = 0.99, final_lr_factor = 0.1;
 constexpr real max_grad_norm = 1;
 constexpr std::size_t max_eval_tokens = 1 << 17;  // of held-out text, in windows spread evenly over it
 
-/// Where a run stands, besides model and optimizer: what the next line of metrics.jsonl is made of.
-struct Tally {
-  double loss_sum = 0;  // since the last evaluation
-  std::int64_t loss_count = 0;
-  double seconds = 0;  // of all sittings
-};
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Tally, loss_sum, loss_count, seconds)
-
 struct CommandLine {
   Settings settings;
-  bool resume = false;
+  Json echo;     // the settings in the order of their flags, as config.json stores them
+  Json resumed;  // config.json of the run to continue, or null
 };
 
 CommandLine parse(int argc, char** argv) {
   Settings s;
   std::string resume;
-  CLI::App app("Trains a small GPT on the characters of a text, and leaves the model, its losses and a sample in --out.");
-  app.option_defaults()->always_capture_default();
-  const auto positive = CLI::PositiveNumber;
-  app.add_option("--data", s.data, "Text file to train on (default: the source of the installed xtensor headers)");
-  app.add_option("--out", s.out, "Folder for the results");
-  app.add_option("--position", s.position, "How the model knows positions")
-      ->check(CLI::IsMember({"rope", "alibi", "nope", "learned", "sinusoidal"}));
-  app.add_option("--layers", s.layers, "Transformer blocks")->check(positive);
-  app.add_option("--heads", s.heads, "Attention heads per block; must divide --dim")->check(positive);
-  app.add_option("--dim", s.dim, "Width of the model")->check(positive);
-  app.add_option("--context", s.context, "Characters that the model sees at once")->check(positive);
-  app.add_option("--batch", s.batch, "Windows of text per step")->check(positive);
-  app.add_option("--steps", s.steps, "Training steps in all")->check(positive);
-  app.add_option("--lr", s.lr, "Highest learning rate; falls along a cosine to a tenth")->check(positive);
-  app.add_option("--warmup", s.warmup, "Steps over which the learning rate rises first")->check(CLI::NonNegativeNumber);
-  app.add_option("--decay-steps", s.decay_steps, "Step at which the cosine ends; 0: at --steps")->check(CLI::NonNegativeNumber);
-  app.add_option("--dropout", s.dropout, "Share of activations dropped in training")->check(CLI::Range(0.0, 0.99));
-  app.add_option("--seed", s.seed, "Fixes initial weights, batches, dropout and sample");
-  app.add_option("--threads", s.threads, "Processor threads; the results do not depend on it")->check(positive);
-  app.add_option("--eval-every", s.eval_every, "Steps between evaluations (and checkpoints)")->check(positive);
-  app.add_option("--resume", resume, "Continue the run in this folder with its settings; only --steps, --eval-every, "
-                                     "--threads and --sample may change")->excludes("--out");
-  app.add_option("--sample", s.sample, "Characters of text to write at the end");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    std::exit(app.exit(error) == 0 ? 0 : 2);
+  Flags flags("Trains a small GPT on the characters of a text, and leaves the model, its losses and a sample of "
+              "what it writes in a folder. Ctrl-C stops it with a checkpoint, --resume goes on.");
+  constexpr std::int64_t many = 1'000'000'000;
+  flags.group("Data and results");
+  flags.path("--data", s.data, "FILE", "Text to learn", "the source of the installed xtensor headers");
+  flags.path("--out", s.out, "DIR", "Folder for the results");
+  flags.command("--resume", resume, "DIR", "Continue the run in this folder, exactly and with its settings; only --data "
+                "(the same text elsewhere), --steps, --eval-every, --threads and --sample may change");
+  flags.number("--sample", s.sample, {0, 1'000'000}, "Characters to write at the end");
+  flags.group("Model");
+  flags.choice("--position", s.position, {"rope", "alibi", "nope", "learned", "sinusoidal"}, "How the model knows positions");
+  flags.number("--layers", s.layers, {1, 1000}, "Transformer blocks");
+  flags.number("--heads", s.heads, {1, 1000}, "Attention heads per block; must divide --dim");
+  flags.number("--dim", s.dim, {1, 100'000}, "Width");
+  flags.number("--context", s.context, {1, 1'000'000}, "Characters that the model sees at once");
+  flags.number("--dropout", s.dropout, {0, 0.99}, "Share of activations dropped in training");
+  flags.group("Training");
+  flags.number("--batch", s.batch, {1, 1'000'000}, "Windows of text per step");
+  flags.number("--steps", s.steps, {1, many}, "Training steps in all");
+  flags.number("--lr", s.lr, {1e-9, 1e3}, "Highest learning rate, before it falls along a cosine to a tenth");
+  flags.number("--warmup", s.warmup, {0, many}, "Steps over which the learning rate first rises");
+  flags.number("--decay-steps", s.decay_steps, {0, many}, "Step at which the cosine ends", "--steps");
+  flags.number("--eval-every", s.eval_every, {1, many}, "Steps between evaluations, each with a checkpoint");
+  flags.number("--seed", s.seed, {0, UINT64_MAX}, "Fixes initial weights, batches, dropout and sample");
+  flags.number("--threads", s.threads, {1, 256}, "Processor threads; results do not depend on it", "all processors");
+  flags.parse(argc, argv);
+
+  Json resumed;
+  if (!resume.empty()) {
+    const std::string path = resume + "/config.json";
+    resumed = Json::parse(read_file(path), nullptr, /*allow_exceptions=*/false);
+    require<std::runtime_error>(resumed.is_object() && resumed.contains("settings") && resumed["settings"].is_object(),
+                                '"', path, "\" is not the config of a run");
+    resumed["settings"]["out"] = resume;  // it may have been moved
+    flags.restore(resumed["settings"], {"--data", "--steps", "--eval-every", "--threads", "--sample"}, path);
   }
-  if (resume.empty()) {
-    require(s.dim % s.heads == 0, "--dim ", s.dim, " is not divisible by --heads ", s.heads);
-    require(s.position != "rope" || s.dim / s.heads % 2 == 0, "--position rope needs an even width per head, got ", s.dim / s.heads);
-    if (s.decay_steps == 0) s.decay_steps = s.steps;
-    require(s.warmup < s.decay_steps, "--warmup ", s.warmup, " must be less than the ", s.decay_steps, " steps of the schedule");
-    return {s};
-  }
-  // The run's own settings, then what the command line says and may say.
-  const std::string path = resume + "/config.json";
-  json settings = json::parse(read_file(path), nullptr, false);
-  require<std::runtime_error>(settings.is_object() && settings.contains("settings"), "--resume: ", path, " is not the config of a run");
-  settings = settings["settings"];
-  settings["out"] = resume;
-  const json given = s;
-  for (const CLI::Option* option : app.get_options()) {
-    std::string name = option->get_single_name();
-    std::replace(name.begin(), name.end(), '-', '_');
-    if (option->count() == 0 || !given.contains(name)) continue;
-    const bool may_change = name == "steps" || name == "eval_every" || name == "threads" || name == "sample";
-    require(may_change || settings[name] == given[name], "--resume: ", option->get_name(), " was ", settings[name].dump(),
-            " in that run and cannot become ", given[name].dump());
-    settings[name] = given[name];
-  }
-  return {settings.get<Settings>(), true};
+  const auto check = [](bool fine, const auto&... text) { require<UsageError>(fine, text...); };
+  check(s.dim % s.heads == 0, "--dim ", s.dim, " is not divisible by --heads ", s.heads);
+  check(s.position != "rope" || s.dim / s.heads % 2 == 0, "--position rope needs an even width per head: --dim ", s.dim,
+        " / --heads ", s.heads, " is ", s.dim / s.heads);
+  if (s.decay_steps == 0) s.decay_steps = s.steps;
+  // A run shorter than the usual warm-up has a shorter one, unless asked for.
+  if (resumed.is_null() && !flags.given("--warmup")) s.warmup = std::min(s.warmup, s.decay_steps / 10);
+  check(s.warmup < s.decay_steps, "--warmup ", s.warmup, " must be less than the ", s.decay_steps, " steps of the schedule");
+  if (!s.data.empty()) s.data = std::filesystem::absolute(s.data).lexically_normal();  // --resume may be called elsewhere
+  return {s, flags.settings(), resumed};
 }
 
 // ---- data --------------------------------------------------------------------------------------------------
@@ -133,10 +119,12 @@ Batch training_batch(const std::vector<std::int64_t>& text, const Settings& s, s
   return windows(text, starts, s.context);
 }
 
+/// Mean over windows that lie side by side, at most max_eval_tokens of them; always the same ones.
 double validation_loss(Gpt& model, const std::vector<std::int64_t>& text, const Settings& s) {
   const std::size_t available = (text.size() - 1) / s.context;
   const std::size_t count = std::min(available, std::max<std::size_t>(1, max_eval_tokens / s.context));
   const std::size_t group = std::max<std::size_t>(1, 2048 / s.context);
+  const Pause no_tape;
   model.eval();
   double total = 0;
   for (std::size_t first = 0; first < count; first += group) {
@@ -163,72 +151,77 @@ std::string loss_picture(const MetricsLog& metrics) {
   return line_chart("Loss", "step", "nats per character", {train, validation});
 }
 
-StateDict with_prefix(const std::string& prefix, const StateDict& state) {
-  StateDict result;
-  for (const auto& [name, value] : state) result.emplace_back(prefix + name, value);
-  return result;
-}
-
-StateDict without_prefix(const std::string& prefix, const StateDict& state) {
-  StateDict result;
-  for (const auto& [name, value] : state)
-    if (name.starts_with(prefix)) result.emplace_back(name.substr(prefix.size()), value);
-  return result;
-}
-
 std::size_t parameter_count(const Module& model) {
   std::size_t count = 0;
   for (const Tensor& parameter : model.parameters()) count += parameter.size();
   return count;
 }
 
-int run(int argc, char** argv) {
-  const auto [s, resume] = parse(argc, argv);
+/// What config.json says of the text, so that a resumed run cannot learn another one unnoticed.
+Json describe(const std::string& text, const CharVocabulary& vocabulary) {
+  return {{"bytes", text.size()}, {"fingerprint", fingerprint(text)}, {"vocabulary", vocabulary.bytes}};
+}
+
+void require_same_text(const Json& now, const Json& config, const std::string& name) {
+  const Json before = config.value("text", Json::object());
+  require<std::runtime_error>(now["vocabulary"] == before.value("vocabulary", Json()), name,
+                              " has changed since that run: its vocabulary, the characters that occur, is another");
+  require<std::runtime_error>(now == before, name, " has changed since that run: ", now["bytes"], " bytes now, ",
+                              before.value("bytes", Json()), " then",
+                              now["bytes"] == before.value("bytes", Json()) ? ", but not the same ones" : "");
+}
+
+// ---- the method --------------------------------------------------------------------------------------------
+
+void run(int argc, char** argv) {
+  const auto [s, settings, resumed] = parse(argc, argv);
+  const bool resume = !resumed.is_null();
   set_num_threads(s.threads);
 
   const std::string text = s.data.empty() ? default_corpus() : read_text(s.data);
   const auto vocabulary = CharVocabulary::of(text);
   const Split split(vocabulary.encode(text));
-  require(split.validation.size() > s.context, "the text has ", text.size(), " characters; its last tenth must be longer than --context ", s.context);
+  require(split.validation.size() > s.context, "the text is too short: its last tenth, held out for validation, has ",
+          split.validation.size(), " characters and must have more than --context ", s.context);
+  const Json config = {{"settings", settings}, {"text", describe(text, vocabulary)}};
+  if (resume) require_same_text(config["text"], resumed, s.data.empty() ? "the source of the xtensor headers" : s.data);
 
-  const auto position = make_position(s.position, {.length = s.context, .dim = s.dim});
+  // Weights, gradients and Adam's two moments; and what the layers keep for backward.
+  const double floats = 4.0 * (12.0 * s.layers * s.dim * s.dim + 1.0 * vocabulary.size() * s.dim) +
+                        1.0 * s.batch * s.context * (8.0 * s.layers * s.dim + vocabulary.size());
+  require_memory(floats * sizeof(real), "the model and its batch");
+
   Gpt model({.vocab = vocabulary.size(), .layers = s.layers, .heads = s.heads, .dim = s.dim, .dropout = s.dropout,
-             .bias = false, .position = position, .seed = s.seed});
+             .bias = false, .position = make_position(s.position, {.length = s.context, .dim = s.dim}), .seed = s.seed});
   ParameterGroup matrices, vectors{.weight_decay = 0};
   for (const Tensor& parameter : model.parameters()) (parameter.ndim() >= 2 ? matrices : vectors).parameters.push_back(parameter);
   AdamW optimizer({matrices, vectors}, {.lr = s.lr, .betas = {0.9, beta2}, .weight_decay = weight_decay});
   const Schedule lr_factor = schedule::cosine({.warmup = s.warmup, .steps = s.decay_steps, .end = final_lr_factor});
 
-  const auto file = [&out = s.out](const char* name) { return out + '/' + name; };
   Tally tally;
-  if (resume) {
-    const std::string checkpoint = file("checkpoint.safetensors");
-    const StateDict state = load_state(checkpoint);
-    model.load_state_dict(without_prefix("model.", state));
-    optimizer.load_state_dict(without_prefix("optimizer.", state));
-    tally = json::parse(load_safetensors(checkpoint).metadata.at("tally")).get<Tally>();
-  }
+  if (resume) tally = load_training(s.out + "/checkpoint.safetensors", model, optimizer);
   std::int64_t step = optimizer.steps();
-  require(step < s.steps, "--resume: that run has its ", step, " steps already; ask for more with --steps");
+  require<UsageError>(step < s.steps, "that run has its ", s.steps, " steps already: ask for more with --steps");
 
-  std::filesystem::create_directories(s.out);
-  write_file(file("config.json"), json{{"settings", s}, {"vocabulary", vocabulary.bytes}}.dump(2) + '\n');
-  MetricsLog metrics(file("metrics.jsonl"), resume ? std::optional(step) : std::nullopt);
-  std::cout << json(s).dump(2) << '\n' << text.size() << " characters, " << vocabulary.size() << " different; "
-            << parameter_count(model) << " parameters\n";
+  settings_echo(settings);
+  std::cout << text.size() << " characters, " << vocabulary.size() << " different; " << parameter_count(model)
+            << " parameters" << (resume ? concat_text("; going on after step ", step) : "") << std::endl;
 
-  // ---- training ----
+  // From here on things are written, and Ctrl-C no longer ends the program at once.
   catch_interrupts();
+  OutputFolder out(s.out);
+  const auto checkpoint = [&] {
+    save_training(out / "checkpoint.safetensors", model, optimizer, tally);
+    save(model, out / "model.safetensors");
+  };
+  if (!resume) checkpoint();  // first: it is what a full disk refuses first, and all else is still as it was
+  write_file(out / "config.json", config.dump(2) + '\n');
+  MetricsLog metrics(out / "metrics.jsonl", resume ? std::optional(step) : std::nullopt);
+  if (!resume) std::filesystem::remove(out / "sample.txt");  // of an earlier run
+  out.keep();
+
   Progress progress(s.steps, {.first_step = step});
   const double seconds_before = tally.seconds;
-  const auto save_all = [&] {
-    tally.seconds = seconds_before + progress.elapsed();
-    StateDict state = with_prefix("model.", model.state_dict());
-    for (auto& item : with_prefix("optimizer.", optimizer.state_dict())) state.push_back(std::move(item));
-    save_state(file("checkpoint.safetensors"), state, {{"tally", json(tally).dump()}});
-    save(model, file("model.safetensors"));
-    write_file(file("loss.svg"), loss_picture(metrics));
-  };
   for (; step < s.steps && !interrupted(); ++step) {
     model.reseed(Rng(s.seed).fork("dropout").fork(static_cast<std::uint64_t>(step)).key());
     const Batch batch = training_batch(split.train, s, step);
@@ -236,7 +229,7 @@ int run(int argc, char** argv) {
     Tape tape;
     const Tensor loss = cross_entropy(model(batch.x), batch.y);
     tape.backward(loss);
-    require<std::runtime_error>(std::isfinite(loss.item()), "the loss is no longer finite at step ", step, "; try a lower --lr");
+    require<std::runtime_error>(std::isfinite(loss.item()), "the loss is no longer finite after ", step, " steps: try a lower --lr");
     clip_grad_norm(model.parameters(), max_grad_norm);
     optimizer.set_lr_factor(lr_factor(step));
     optimizer.step();
@@ -244,40 +237,39 @@ int run(int argc, char** argv) {
 
     tally.loss_sum += loss.item();
     ++tally.loss_count;
-    progress.step(step + 1, loss.item(), static_cast<std::int64_t>(s.batch * s.context));
-    if ((step + 1) % s.eval_every == 0 || step + 1 == s.steps) {
-      const double train_loss = tally.loss_sum / static_cast<double>(tally.loss_count);
-      const double val_loss = validation_loss(model, split.validation, s);
-      progress.evaluation(train_loss, val_loss);
-      metrics.write({{"step", step + 1}, {"train_loss", train_loss}, {"val_loss", val_loss}, {"lr", optimizer.lr()},
-                     {"tokens_per_s", progress.tokens_per_second()}, {"seconds", seconds_before + progress.elapsed()}});
-      tally.loss_sum = 0;
-      tally.loss_count = 0;
-      save_all();
-    }
+    tally.seconds = seconds_before + progress.elapsed();
+    const std::int64_t done = step + 1;
+    progress.step(done, loss.item(), static_cast<std::int64_t>(s.batch * s.context));
+    if (done % s.eval_every != 0 && done != s.steps) continue;
+
+    const double train_loss = tally.loss_sum / static_cast<double>(tally.loss_count);
+    const double val_loss = validation_loss(model, split.validation, s);
+    progress.evaluation(train_loss, val_loss);
+    tally.seconds = seconds_before + progress.elapsed();
+    metrics.write({{"step", done}, {"train_loss", train_loss}, {"val_loss", val_loss}, {"lr", optimizer.lr()},
+                   {"tokens_per_s", progress.tokens_per_second()}, {"seconds", tally.seconds}});
+    // The mean goes on after a last evaluation out of turn: a run with more steps would not have had it.
+    if (done % s.eval_every == 0) tally.loss_sum = 0, tally.loss_count = 0;
+    checkpoint();
+    write_file(out / "loss.svg", loss_picture(metrics));
   }
   progress.finish();
   if (step < s.steps) {
-    save_all();
+    checkpoint();
+    write_file(out / "loss.svg", loss_picture(metrics));
     std::cout << "stopped after step " << step << "; continue with --resume " << s.out << '\n';
-    return 0;
+    return;
   }
 
   model.eval();
-  const auto sample = generate(model, {split.validation.begin(), split.validation.begin() + static_cast<std::ptrdiff_t>(s.context)},
-                               {.max_tokens = s.sample, .context = s.context, .temperature = 0.8, .seed = s.seed});
-  const std::string sample_text = vocabulary.decode(sample);
-  write_file(file("sample.txt"), sample_text + '\n');
-  std::cout << "\n---- sample ----\n" << sample_text << "\n----------------\n"
-            << "results are in " << s.out << ": model.safetensors, config.json, metrics.jsonl, loss.svg, sample.txt\n";
-  return 0;
+  const std::vector<std::int64_t> prompt(split.validation.begin(), split.validation.begin() + static_cast<std::ptrdiff_t>(s.context));
+  const std::string sample = vocabulary.decode(
+      generate(model, prompt, {.max_tokens = s.sample, .context = s.context, .temperature = 0.8, .seed = s.seed}));
+  write_file(out / "sample.txt", sample + '\n');
+  std::cout << "\n---- sample ----\n" << sample << "\n----------------\nresults are in " << s.out
+            << ": model.safetensors, config.json, metrics.jsonl, loss.svg, sample.txt, checkpoint.safetensors\n";
 }
 
 int main(int argc, char** argv) {
-  try {
-    return run(argc, argv);
-  } catch (const std::exception& error) {
-    std::cerr << "train_lm: " << error.what() << '\n';
-    return 1;
-  }
+  return run_program("train_lm", [&] { run(argc, argv); });
 }

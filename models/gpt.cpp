@@ -55,9 +55,11 @@ std::vector<std::int64_t> generate(const Gpt& model, std::vector<std::int64_t> t
   require(options.temperature >= 0 && std::isfinite(options.temperature), "generate: temperature must be >= 0, got ", options.temperature);
   const Pause pause;
   Rng rng(options.seed);
+  const Position* position = model.options.position.get();
+  const std::size_t context = std::min(options.context, position ? position->max_length().value_or(options.context) : options.context);
   const std::size_t prompt = tokens.size();
   while (tokens.size() < prompt + options.max_tokens) {
-    const std::size_t length = std::min(tokens.size(), options.context);
+    const std::size_t length = std::min(tokens.size(), context);
     Indices window = Indices::from_shape({1, length});
     std::copy(tokens.end() - static_cast<std::ptrdiff_t>(length), tokens.end(), window.begin());
     const Tensor logits = model(window);

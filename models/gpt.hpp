@@ -45,14 +45,14 @@ struct Gpt : Module {
 
 struct GenerateOptions {
   std::size_t max_tokens = 100;
-  std::size_t context = 64;  ///< the model sees at most this many of the last tokens
+  std::size_t context = 64;  ///< the model sees at most this many of the last tokens, or its max_length
   double temperature = 1;    ///< > 0; 0 picks the likeliest token
   std::size_t top_k = 0;     ///< sample among the k likeliest; 0: all
   std::uint64_t seed = 0;
 };
 
 /// Continues `prompt` (at least one token) by max_tokens sampled tokens, which are returned without it.
-/// Runs the whole window for every token.
+/// Runs the whole window for every token. Call model.eval() first if the model has dropout.
 std::vector<std::int64_t> generate(const Gpt& model, std::vector<std::int64_t> prompt, const GenerateOptions& options);
 
 }  // namespace xgrad::inline XGRAD_PRECISION

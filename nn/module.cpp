@@ -47,6 +47,14 @@ Module::Module(Module* owner, std::string name) {
   if (owner) owner->adopt(std::move(name), *this);
 }
 
+Module::~Module() {
+  if (owner_) std::erase_if(owner_->children_, [&](const auto& item) { return item.second == this; });
+  for (const auto& [name, child] : children_) {  // adopted ones: members have left already
+    child->owner_ = nullptr;
+    child->name_.clear();
+  }
+}
+
 void Module::adopt(std::string name, Module& child) {
   require<std::logic_error>(!child.owner_, "module \"", name, "\" already has an owner");
   check_name(name);

@@ -54,7 +54,8 @@ class Module {
   explicit Module(std::uint64_t seed = 0) : seed_(seed) {}
   /// A child, which registers with its owner under `name`. A null owner makes a root with seed 0.
   Module(Module* owner, std::string name);
-  virtual ~Module() = default;
+  /// Leaves its owner; adopted modules that live on become roots again.
+  virtual ~Module();
   Module(const Module&) = delete;
   Module& operator=(const Module&) = delete;
 
@@ -97,7 +98,8 @@ class Module {
   void adopt(std::string name, Module& child);
   /// The stream for the initial value of the parameter `name` of this module.
   Rng init_rng(std::string_view name) const;
-  /// For layers that draw numbers: called with a stream of their own at construction of the tree and by reseed().
+  /// For layers that draw numbers: reseed() calls it with a stream of their own. Until then they draw from an
+  /// init_rng() taken at construction.
   virtual void on_reseed(Rng /*rng*/) {}
   /// What to_string() says besides the type: "784 -> 256".
   virtual std::string describe() const { return {}; }

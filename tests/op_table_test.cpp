@@ -25,7 +25,7 @@ Tensor random_like(const Tensor& x, std::uint64_t seed) {
   return randn(x.shape(), rng);
 }
 
-double dot(const Tensor& a, const Tensor& b) {
+[[maybe_unused]] double dot(const Tensor& a, const Tensor& b) {
   double total = 0;
   for (std::size_t i = 0; i < a.size(); ++i) total += static_cast<double>(a.data()[i]) * b.data()[i];
   return total;
@@ -38,6 +38,10 @@ Tensors gradients(const OpRow& row, const Tensors& inputs, const Tensor& cotange
   Tensors wanted;
   for (const Tensor& x : inputs)
     if (x.requires_grad()) wanted.push_back(x);
+  if (!y.requires_grad()) {  // only inputs without a gradient, such as a condition, were asked for
+    for (Tensor& x : wanted) x = zeros(x.shape());
+    return wanted;
+  }
   return tape.gradient(y, wanted, {.record = recorded}, cotangent);
 }
 
@@ -206,7 +210,7 @@ TEST_CASE("every operation that the library records has a row in the table", "[o
     want_all(inputs);
     Tape tape({.observer = &names});
     const Tensor y = row.fn(inputs);
-    tape.gradient(y, inputs, {.record = !row.fused}, ones(y.shape()));
+    tape.gradient(y, inputs, {.record = !row.fused}, ones(y.shape()).requires_grad_());
   }
   const std::regex call("record(?:_fused)?\\(\\s*\"([^\"]+)\"");
   std::size_t found = 0;

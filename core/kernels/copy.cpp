@@ -1,4 +1,5 @@
-// Strided copies; see copy.hpp. Bound by memory: what counts is to read and write whole cache lines.
+// Strided copies; see copy.hpp. Bound by memory: what counts is to read and write whole cache
+// lines.
 #include <xgrad/core/kernels/copy.hpp>
 
 #include <algorithm>
@@ -16,14 +17,16 @@ struct Axis {
   std::size_t size, in, out;  // how many, and how far apart on either side
 };
 
-// Axes of size 1 go; neighbours that are one run of memory on both sides become one axis. What is left is
-// short, and its last axis as long as it can be.
-std::vector<Axis> merge_axes(const Shape& shape, const Shape& in_strides, const Shape& out_strides) {
+// Axes of size 1 go; neighbours that are one run of memory on both sides become one axis. What is
+// left is short, and its last axis as long as it can be.
+std::vector<Axis> merge_axes(const Shape& shape, const Shape& in_strides,
+                             const Shape& out_strides) {
   std::vector<Axis> axes;
   for (std::size_t k = 0; k < shape.size(); ++k) {
     const Axis axis{shape[k], in_strides[k], out_strides[k]};
     if (axis.size == 1) continue;
-    if (!axes.empty() && axes.back().in == axis.size * axis.in && axes.back().out == axis.size * axis.out)
+    if (!axes.empty() && axes.back().in == axis.size * axis.in &&
+        axes.back().out == axis.size * axis.out)
       axes.back() = {axes.back().size * axis.size, axis.in, axis.out};
     else
       axes.push_back(axis);
@@ -38,7 +41,8 @@ std::size_t count_of(const std::vector<Axis>& axes) {
   return count;
 }
 
-// Calls visit(in offset, out offset) for the indices begin, …, end - 1 of `axes`, counted in row-major order.
+// Calls visit(in offset, out offset) for the indices begin, …, end - 1 of `axes`, counted in
+// row-major order.
 template <class Visit>
 void walk(const std::vector<Axis>& axes, std::size_t begin, std::size_t end, const Visit& visit) {
   std::vector<std::size_t> index(axes.size());
@@ -62,16 +66,19 @@ void walk(const std::vector<Axis>& axes, std::size_t begin, std::size_t end, con
 }
 
 void copy_run(const Axis& axis, std::size_t count, const real* in, real* out) {
-  if (axis.in == 1 && axis.out == 1) std::copy_n(in, count, out);
-  else if (axis.in == 0 && axis.out == 1) std::fill_n(out, count, *in);
+  if (axis.in == 1 && axis.out == 1)
+    std::copy_n(in, count, out);
+  else if (axis.in == 0 && axis.out == 1)
+    std::fill_n(out, count, *in);
   else
     for (std::size_t i = 0; i < count; ++i) out[i * axis.out] = in[i * axis.in];
 }
 
-// out[r * out_stride + c] = in[c * in_stride + r] on a tile. It goes through a small square, so that each cache
-// line is touched once on either side: strides are often powers of two, whose lines evict one another.
-void transpose_tile(std::size_t rows, std::size_t cols, const real* in, std::size_t in_stride, real* out,
-                    std::size_t out_stride) {
+// out[r * out_stride + c] = in[c * in_stride + r] on a tile. It goes through a small square, so
+// that each cache line is touched once on either side: strides are often powers of two, whose lines
+// evict one another.
+void transpose_tile(std::size_t rows, std::size_t cols, const real* in, std::size_t in_stride,
+                    real* out, std::size_t out_stride) {
   real square[kTile][kTile];
   if (rows == kTile && cols == kTile) {  // the sizes are constants here, and the loops unroll
     for (std::size_t c = 0; c < kTile; ++c)
@@ -90,15 +97,17 @@ void transpose_tile(std::size_t rows, std::size_t cols, const real* in, std::siz
 void transpose(std::vector<Axis> outer, Axis row, Axis col, const real* in, real* out) {
   const std::size_t tiles = (row.size + kTile - 1) / kTile;
   outer.push_back({tiles, kTile * row.in, kTile * row.out});
-  parallel_for(count_of(outer), kGrain / (kTile * col.size), [&](std::size_t begin, std::size_t end) {
-    std::size_t tile = begin % tiles;
-    walk(outer, begin, end, [&](std::size_t from, std::size_t to) {
-      const std::size_t rows = std::min(kTile, row.size - tile * kTile);
-      for (std::size_t c = 0; c < col.size; c += kTile)
-        transpose_tile(rows, std::min(kTile, col.size - c), in + from + c * col.in, col.in, out + to + c, row.out);
-      tile = tile + 1 == tiles ? 0 : tile + 1;
-    });
-  });
+  parallel_for(count_of(outer), kGrain / (kTile * col.size),
+               [&](std::size_t begin, std::size_t end) {
+                 std::size_t tile = begin % tiles;
+                 walk(outer, begin, end, [&](std::size_t from, std::size_t to) {
+                   const std::size_t rows = std::min(kTile, row.size - tile * kTile);
+                   for (std::size_t c = 0; c < col.size; c += kTile)
+                     transpose_tile(rows, std::min(kTile, col.size - c), in + from + c * col.in,
+                                    col.in, out + to + c, row.out);
+                   tile = tile + 1 == tiles ? 0 : tile + 1;
+                 });
+               });
 }
 
 }  // namespace
@@ -110,7 +119,8 @@ Shape strides_of(const Shape& shape) {
   return strides;
 }
 
-void copy_strided(const Shape& shape, const real* in, const Shape& in_strides, real* out, const Shape& out_strides) {
+void copy_strided(const Shape& shape, const real* in, const Shape& in_strides, real* out,
+                  const Shape& out_strides) {
   if (std::find(shape.begin(), shape.end(), 0) != shape.end()) return;
   std::vector<Axis> axes = merge_axes(shape, in_strides, out_strides);
   const Axis inner = axes.back();
@@ -121,7 +131,8 @@ void copy_strided(const Shape& shape, const real* in, const Shape& in_strides, r
     });
     return;
   }
-  const auto row = std::find_if(axes.begin(), axes.end(), [](const Axis& axis) { return axis.in == 1; });
+  const auto row =
+      std::find_if(axes.begin(), axes.end(), [](const Axis& axis) { return axis.in == 1; });
   if (inner.out == 1 && inner.in > 1 && row != axes.end()) {
     const Axis contiguous = *row;
     axes.erase(row);
@@ -129,16 +140,20 @@ void copy_strided(const Shape& shape, const real* in, const Shape& in_strides, r
     return;
   }
   parallel_for(count_of(axes), kGrain / inner.size, [&](std::size_t begin, std::size_t end) {
-    walk(axes, begin, end, [&](std::size_t from, std::size_t to) { copy_run(inner, inner.size, in + from, out + to); });
+    walk(axes, begin, end, [&](std::size_t from, std::size_t to) {
+      copy_run(inner, inner.size, in + from, out + to);
+    });
   });
 }
 
-void lower_triangle(std::size_t count, std::size_t rows, std::size_t cols, std::int64_t k, const real* in, real* out) {
+void lower_triangle(std::size_t count, std::size_t rows, std::size_t cols, std::int64_t k,
+                    const real* in, real* out) {
   if (cols == 0) return;
   parallel_for(count * rows, kGrain / cols, [&](std::size_t begin, std::size_t end) {
     for (std::size_t row = begin; row < end; ++row) {
       const std::int64_t kept = static_cast<std::int64_t>(row % rows) + k + 1;
-      const auto split = static_cast<std::size_t>(std::clamp<std::int64_t>(kept, 0, static_cast<std::int64_t>(cols)));
+      const auto split = static_cast<std::size_t>(
+          std::clamp<std::int64_t>(kept, 0, static_cast<std::int64_t>(cols)));
       std::copy_n(in + row * cols, split, out + row * cols);
       std::fill_n(out + row * cols + split, cols - split, real(0));
     }

@@ -9,11 +9,15 @@ namespace xgrad::inline XGRAD_PRECISION::kernels {
 /// Distances in memory between neighbours along each axis of a contiguous row-major array.
 Shape strides_of(const Shape& shape);
 
-/// out[sum_k i_k out_strides[k]] = in[sum_k i_k in_strides[k]] for every index i of `shape`. An input stride of 0
-/// repeats a number; the places of the output must be distinct and must not overlap the input.
-void copy_strided(const Shape& shape, const real* in, const Shape& in_strides, real* out, const Shape& out_strides);
+/// out[sum_k i_k out_strides[k]] = in[sum_k i_k in_strides[k]] for every index i of `shape`. An
+/// input stride of 0 repeats a number; the places of the output must be distinct and must not
+/// overlap the input.
+void copy_strided(const Shape& shape, const real* in, const Shape& in_strides, real* out,
+                  const Shape& out_strides);
 
-/// The elements on and below diagonal k of `count` contiguous (rows, cols) matrices, zeros above it.
-void lower_triangle(std::size_t count, std::size_t rows, std::size_t cols, std::int64_t k, const real* in, real* out);
+/// The elements on and below diagonal k of `count` contiguous (rows, cols) matrices, zeros above
+/// it.
+void lower_triangle(std::size_t count, std::size_t rows, std::size_t cols, std::int64_t k,
+                    const real* in, real* out);
 
 }  // namespace xgrad::inline XGRAD_PRECISION::kernels

@@ -28,8 +28,8 @@ void normalize(const real* x, const real* weight, const real* bias, real eps, st
       if constexpr (centred)
         mean[i] = centre =
             row::sum(n, [=](auto part, std::size_t j) { return part.load(from + j); }) / size;
-      // The deviations are squared, not x^2 - mean^2, which would cancel. A spare lane has x =
-      // mean, deviation 0.
+      // The deviations are squared, not x^2 - mean^2, which would cancel. A spare lane has
+      // x = mean, deviation 0.
       const Batch shift(centre);
       const real square = row::sum(n, [=](auto part, std::size_t j) {
         const Batch deviation = part.load(from + j, centre) - shift;
@@ -57,8 +57,8 @@ void normalize(const real* x, const real* weight, const real* bias, real eps, st
 template <bool centred>
 void normalize_vjp(const real* grad, const real* x, const real* weight, const real* mean,
                    const real* rstd, std::size_t rows, std::size_t n, NormGradients to) {
-  const std::size_t height = std::max<std::size_t>(16, row::grain(n)),
-                    blocks = (rows + height - 1) / height;
+  const std::size_t height = std::max<std::size_t>(16, row::grain(n));
+  const std::size_t blocks = (rows + height - 1) / height;
   const bool sums = to.weight || to.bias;
   const std::size_t partial = sums ? blocks * n : 0;
   const Ref<Buffer> scratch = Buffer::create(2 * partial);

@@ -71,8 +71,8 @@ void reduce(const real* x, std::size_t outer, std::size_t n, std::size_t inner, 
   }
   // A block is `height` rows of `width` columns; the width is limited so that y's part stays in the
   // first cache and a block has at least 16 rows.
-  const std::size_t width = std::min<std::size_t>(inner, 2048),
-                    strips = (inner + width - 1) / width;
+  const std::size_t width = std::min<std::size_t>(inner, 2048);
+  const std::size_t strips = (inner + width - 1) / width;
   const std::size_t height = row::block / width, blocks = (n + height - 1) / height;
   const Ref<Buffer> partial = blocks > 1 ? Buffer::create(outer * blocks * inner) : Ref<Buffer>();
   real* results = blocks > 1 ? partial->data() : y;  // (outer, blocks, inner)

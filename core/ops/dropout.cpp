@@ -1,5 +1,5 @@
-// Dropout. The mask is a pure function of the random stream's key and position, so the tape keeps those two
-// numbers instead of a mask.
+// Dropout. The mask is a pure function of the random stream's key and position, so the tape keeps
+// those two numbers instead of a mask.
 #include <xgrad/core/kernels/dropout.hpp>
 #include <xgrad/core/ops.hpp>
 #include <xgrad/core/record.hpp>
@@ -7,7 +7,8 @@
 namespace xgrad::inline XGRAD_PRECISION {
 namespace {
 
-// Multiplication by a fixed diagonal matrix is its own adjoint: the rule is the operation, on the same stream.
+// Multiplication by a fixed diagonal matrix is its own adjoint: the rule is the operation, on the
+// same stream.
 Tensor dropout_at(const Tensor& x, real p, const Rng& stream) {
   Tensor out = Tensor::empty(x.shape());
   kernels::dropout(x.size(), x.data(), p, stream, out.mutable_data());

@@ -74,8 +74,7 @@ Tensor product(const Tensor& x, const Tensor& y, MatmulOptions options) {
 /// (..., M, K) as one tall (M', K).
 Tensor tall(const Tensor& x) {
   if (x.ndim() == 2) return x;
-  const std::size_t columns = x.size(-1);
-  return reshape(x, {columns == 0 ? 0 : x.size() / columns, columns});
+  return reshape(x, {element_count(Shape(x.shape().begin(), x.shape().end() - 1)), x.size(-1)});
 }
 
 }  // namespace

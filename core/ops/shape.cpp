@@ -1,6 +1,6 @@
-// Shapes: the same numbers arranged, cut, joined or repeated differently. All of it is linear, so each rule is
-// another operation of this file, and derivatives of any order follow.
-// reshape alone shares storage; the others copy, for tensors are contiguous.
+// Shapes: the same numbers arranged, cut, joined or repeated differently. All of it is linear, so
+// each rule is another operation of this file, and derivatives of any order follow. reshape alone
+// shares storage; the others copy, for tensors are contiguous.
 #include <algorithm>
 
 #include <xgrad/core/kernels/copy.hpp>
@@ -16,8 +16,10 @@ Shape infer_shape(const Tensor& x, const Ints& sizes) {
   std::size_t unknown = sizes.size(), known = 1;
   bool fits = true;
   for (std::size_t i = 0; i < sizes.size(); ++i) {
-    if (sizes[i] == -1 && unknown == sizes.size()) unknown = i;
-    else fits &= sizes[i] >= 0;
+    if (sizes[i] == -1 && unknown == sizes.size())
+      unknown = i;
+    else
+      fits &= sizes[i] >= 0;
     shape.push_back(sizes[i] < 0 ? 1 : static_cast<std::size_t>(sizes[i]));
   }
   if (fits) known = element_count(shape);
@@ -27,13 +29,15 @@ Shape infer_shape(const Tensor& x, const Ints& sizes) {
   } else {
     fits = fits && known == x.size();
   }
-  require<ShapeError>(fits, "reshape: cannot turn shape ", to_string(x.shape()), " into ", to_string(sizes));
+  require<ShapeError>(fits, "reshape: cannot turn shape ", to_string(x.shape()), " into ",
+                      to_string(sizes));
   return shape;
 }
 
-// Every step-th place along `axis` of zeros, from `start` on, filled with x: the adjoint of slice, which reads
-// those places.
-Tensor slice_adjoint(const Tensor& x, const Shape& shape, std::size_t axis, std::size_t start, std::size_t step) {
+// Every step-th place along `axis` of zeros, from `start` on, filled with x: the adjoint of slice,
+// which reads those places.
+Tensor slice_adjoint(const Tensor& x, const Shape& shape, std::size_t axis, std::size_t start,
+                     std::size_t step) {
   Tensor out = zeros(shape);
   Shape strides = kernels::strides_of(shape);
   real* target = out.mutable_data() + start * strides[axis];
@@ -56,9 +60,10 @@ Tensor permute(const Tensor& x, const Ints& order) {
   for (const std::int64_t axis : order) from.push_back(normalize_axis("permute", axis, x.ndim()));
   std::vector<std::int64_t> inverse(x.ndim(), -1);
   for (std::size_t i = 0; i < from.size(); ++i) inverse[from[i]] = static_cast<std::int64_t>(i);
-  require<ShapeError>(from.size() == x.ndim() && std::find(inverse.begin(), inverse.end(), -1) == inverse.end(),
-                      "permute: order ", to_string(order), " is not a permutation of the axes of shape ",
-                      to_string(x.shape()));
+  require<ShapeError>(
+      from.size() == x.ndim() && std::find(inverse.begin(), inverse.end(), -1) == inverse.end(),
+      "permute: order ", to_string(order), " is not a permutation of the axes of shape ",
+      to_string(x.shape()));
   const Shape strides = kernels::strides_of(x.shape());
   Shape shape(from.size()), in_strides(from.size());
   for (std::size_t i = 0; i < from.size(); ++i) {
@@ -66,7 +71,8 @@ Tensor permute(const Tensor& x, const Ints& order) {
     in_strides[i] = strides[from[i]];
   }
   Tensor out = Tensor::empty(shape);
-  kernels::copy_strided(shape, x.data(), in_strides, out.mutable_data(), kernels::strides_of(shape));
+  kernels::copy_strided(shape, x.data(), in_strides, out.mutable_data(),
+                        kernels::strides_of(shape));
   return record("permute", {x}, out, Keep::nothing,
                 [inverse](auto& r) { r.to(0, xgrad::permute(r.grad(), inverse)); });
 }
@@ -74,26 +80,30 @@ Tensor permute(const Tensor& x, const Ints& order) {
 Tensor transpose(const Tensor& x, std::int64_t axis1, std::int64_t axis2) {
   std::vector<std::int64_t> order(x.ndim());
   for (std::size_t i = 0; i < order.size(); ++i) order[i] = static_cast<std::int64_t>(i);
-  std::swap(order[normalize_axis("transpose", axis1, x.ndim())], order[normalize_axis("transpose", axis2, x.ndim())]);
+  std::swap(order[normalize_axis("transpose", axis1, x.ndim())],
+            order[normalize_axis("transpose", axis2, x.ndim())]);
   return permute(x, order);
 }
 
-Tensor slice(const Tensor& x, std::int64_t axis, std::int64_t start, std::int64_t stop, std::int64_t step) {
+Tensor slice(const Tensor& x, std::int64_t axis, std::int64_t start, std::int64_t stop,
+             std::int64_t step) {
   const std::size_t along = normalize_axis("slice", axis, x.ndim());
   require(step >= 1, "slice: needs step >= 1, got ", step);
   const auto size = static_cast<std::int64_t>(x.shape()[along]);
   const auto place = [size](std::int64_t i) {
     return static_cast<std::size_t>(std::clamp<std::int64_t>(i < 0 ? i + size : i, 0, size));
   };
-  const std::size_t first = place(start), last = place(stop), stride = static_cast<std::size_t>(step);
+  const std::size_t first = place(start), last = place(stop),
+                    stride = static_cast<std::size_t>(step);
   Shape shape = x.shape(), strides = kernels::strides_of(x.shape());
   const real* source = x.data() + first * strides[along];
   shape[along] = first < last ? (last - first - 1) / stride + 1 : 0;
   strides[along] *= stride;
   Tensor out = Tensor::empty(shape);
   kernels::copy_strided(shape, source, strides, out.mutable_data(), kernels::strides_of(shape));
-  return record("slice", {x}, out, Keep::nothing,
-                [=](auto& r) { r.to(0, slice_adjoint(r.grad(), r.shape(0), along, first, stride)); });
+  return record("slice", {x}, out, Keep::nothing, [=](auto& r) {
+    r.to(0, slice_adjoint(r.grad(), r.shape(0), along, first, stride));
+  });
 }
 
 Tensor concat(const std::vector<Tensor>& parts, std::int64_t axis) {
@@ -106,17 +116,20 @@ Tensor concat(const std::vector<Tensor>& parts, std::int64_t axis) {
     if (along < others.size()) others[along] = 0;
     for (std::size_t k = 0; k < std::min(shape.size(), others.size()); ++k)
       require<ShapeError>(shape.size() != others.size() || k == along || shape[k] == others[k],
-                          "concat: shapes ", to_string(parts[0].shape()), " and ", to_string(part.shape()),
-                          " do not join along axis ", along, ": axis ", k, " is ", shape[k], " and ", others[k]);
-    require<ShapeError>(shape.size() == others.size(), "concat: shapes ", to_string(parts[0].shape()), " and ",
-                        to_string(part.shape()), " do not join: ", shape.size(), " and ", others.size(), " axes");
+                          "concat: shapes ", to_string(parts[0].shape()), " and ",
+                          to_string(part.shape()), " do not join along axis ", along, ": axis ", k,
+                          " is ", shape[k], " and ", others[k]);
+    require<ShapeError>(shape.size() == others.size(), "concat: shapes ",
+                        to_string(parts[0].shape()), " and ", to_string(part.shape()),
+                        " do not join: ", shape.size(), " and ", others.size(), " axes");
     shape[along] += part.shape()[along];
   }
   Tensor out = Tensor::empty(shape);
   const Shape strides = kernels::strides_of(shape);
   real* target = out.mutable_data();
   for (const Tensor& part : parts) {
-    kernels::copy_strided(part.shape(), part.data(), kernels::strides_of(part.shape()), target, strides);
+    kernels::copy_strided(part.shape(), part.data(), kernels::strides_of(part.shape()), target,
+                          strides);
     target += part.shape()[along] * strides[along];
   }
   return record("concat", parts, out, Keep::nothing, [along, count = parts.size()](auto& r) {
@@ -133,18 +146,20 @@ Tensor stack(const std::vector<Tensor>& parts, std::int64_t axis) {
   const Shape& first = parts[0].shape();
   const std::size_t along = normalize_axis("stack", axis, first.size() + 1);
   Shape shape;
-  for (std::size_t k = 0; k <= first.size(); ++k) shape.push_back(k == along ? 1 : first[k - (k > along)]);
+  for (std::size_t k = 0; k <= first.size(); ++k)
+    shape.push_back(k == along ? 1 : first[k - (k > along)]);
   std::vector<Tensor> thick;
   for (const Tensor& part : parts) {
-    require<ShapeError>(part.shape() == first, "stack: needs equal shapes, got ", to_string(first), " and ",
-                        to_string(part.shape()));
+    require<ShapeError>(part.shape() == first, "stack: needs equal shapes, got ", to_string(first),
+                        " and ", to_string(part.shape()));
     thick.push_back(reshape(part, shape));
   }
   return concat(thick, static_cast<std::int64_t>(along));
 }
 
 std::vector<Tensor> split(const Tensor& x, std::int64_t size, std::int64_t axis) {
-  const std::int64_t count = static_cast<std::int64_t>(x.shape()[normalize_axis("split", axis, x.ndim())]);
+  const std::int64_t count =
+      static_cast<std::int64_t>(x.shape()[normalize_axis("split", axis, x.ndim())]);
   require(size >= 1, "split: needs size >= 1, got ", size);
   std::vector<Tensor> parts;
   for (std::int64_t start = 0; start == 0 || start < count; start += size)
@@ -154,31 +169,36 @@ std::vector<Tensor> split(const Tensor& x, std::int64_t size, std::int64_t axis)
 
 Tensor broadcast_to(const Tensor& x, const Ints& shape) {
   const std::size_t ndim = shape.size(), added = ndim - std::min(ndim, x.ndim());
-  require<ShapeError>(ndim >= x.ndim(), "broadcast_to: shape ", to_string(x.shape()), " has more axes than ",
-                      to_string(shape));
+  require<ShapeError>(ndim >= x.ndim(), "broadcast_to: shape ", to_string(x.shape()),
+                      " has more axes than ", to_string(shape));
   Shape sizes, strides(ndim);
   const Shape own = kernels::strides_of(x.shape());
   for (std::size_t k = 0; k < ndim; ++k) {
     const std::size_t size = k < added ? 1 : x.shape()[k - added];
-    require<ShapeError>(shape[k] >= 0 || (shape[k] == -1 && k >= added), "broadcast_to: cannot turn shape ",
-                        to_string(x.shape()), " into ", to_string(shape), ": axis ", k, " is ", shape[k]);
+    require<ShapeError>(shape[k] >= 0 || (shape[k] == -1 && k >= added),
+                        "broadcast_to: cannot turn shape ", to_string(x.shape()), " into ",
+                        to_string(shape), ": axis ", k, " is ", shape[k]);
     sizes.push_back(shape[k] < 0 ? size : static_cast<std::size_t>(shape[k]));
-    require<ShapeError>(size == 1 || size == sizes[k], "broadcast_to: cannot turn shape ", to_string(x.shape()),
-                        " into ", to_string(shape), ": axis ", k, " is ", size, " and ", sizes[k]);
+    require<ShapeError>(size == 1 || size == sizes[k], "broadcast_to: cannot turn shape ",
+                        to_string(x.shape()), " into ", to_string(shape), ": axis ", k, " is ",
+                        size, " and ", sizes[k]);
     strides[k] = size == 1 ? 0 : own[k - added];
   }
   Tensor out = Tensor::empty(sizes);
   kernels::copy_strided(sizes, x.data(), strides, out.mutable_data(), kernels::strides_of(sizes));
-  return record("broadcast_to", {x}, out, Keep::nothing, [](auto& r) { r.to(0, r.grad()); });  // `to` sums
+  return record("broadcast_to", {x}, out, Keep::nothing,
+                [](auto& r) { r.to(0, r.grad()); });  // `to` sums
 }
 
 Tensor tril(const Tensor& x, std::int64_t k) {
-  require<ShapeError>(x.ndim() >= 2, "tril: needs at least 2 axes, got shape ", to_string(x.shape()));
+  require<ShapeError>(x.ndim() >= 2, "tril: needs at least 2 axes, got shape ",
+                      to_string(x.shape()));
   const std::size_t rows = x.size(-2), cols = x.size(-1);
   Tensor out = Tensor::empty(x.shape());
   kernels::lower_triangle(x.size() / std::max<std::size_t>(1, rows * cols), rows, cols, k, x.data(),
                           out.mutable_data());
-  return record("tril", {x}, out, Keep::nothing, [k](auto& r) { r.to(0, xgrad::tril(r.grad(), k)); });
+  return record("tril", {x}, out, Keep::nothing,
+                [k](auto& r) { r.to(0, xgrad::tril(r.grad(), k)); });
 }
 
 }  // namespace xgrad::inline XGRAD_PRECISION

@@ -62,6 +62,12 @@ std::string default_corpus() {
                            ": name a text with --data FILE");
 }
 
+std::uint64_t fingerprint(std::string_view text) {
+  std::uint64_t hash = 0xcbf29ce484222325;
+  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
+  return hash;
+}
+
 CharVocabulary CharVocabulary::of(std::string_view text) {
   std::array<bool, 256> occurs{};
   for (const char c : text) occurs[static_cast<unsigned char>(c)] = true;

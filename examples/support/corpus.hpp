@@ -22,6 +22,9 @@ std::string concatenate_headers(const std::filesystem::path& folder);
 /// headers, about 2 MB. Throws std::runtime_error if it finds none.
 std::string default_corpus();
 
+/// FNV-1a, 64 bits: tells a text from an edited one (no defence against forgery).
+std::uint64_t fingerprint(std::string_view text);
+
 /// The bytes that occur in a text; the id of a byte is its position. As `bytes` are numbers, JSON
 /// can store them.
 struct CharVocabulary {

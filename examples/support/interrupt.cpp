@@ -23,6 +23,7 @@ extern "C" void remember(int) {
 void catch_interrupts() {
   std::signal(SIGINT, remember);
   std::signal(SIGTERM, remember);
+  std::signal(SIGXFSZ, SIG_IGN);
 }
 
 bool interrupted() { return flag; }

@@ -5,7 +5,8 @@
 namespace examples {
 
 /// From here on the first SIGINT or SIGTERM only makes `interrupted()` true; a second ends the
-/// program at once.
+/// program at once. A file that reaches its size limit (ulimit -f) becomes an error of that write,
+/// like a full disk, instead of the end of the program.
 void catch_interrupts();
 
 /// True once a signal has come.

@@ -1,5 +1,5 @@
-// Arithmetic where the table of operations does not look: ties, NaN, broadcasting errors, the same tensor twice,
-// and an operation of a user's own.
+// Arithmetic where the table of operations does not look: ties, NaN, broadcasting errors, the same
+// tensor twice, and an operation of a user's own.
 #include <limits>
 
 #include <xgrad/core/ops.hpp>
@@ -39,15 +39,20 @@ Tensor cube(const Tensor& x) {
 
 TEST_CASE("ties of maximum and minimum share the gradient", "[ops]") {
   const Tensor other = tensor({1, 2, 3});
-  CHECK(slope([&](const Tensor& x) { return maximum(x, other); }, {2, 2, 2}) == std::vector<real>{1, 0.5, 0});
-  CHECK(slope([&](const Tensor& x) { return maximum(other, x); }, {2, 2, 2}) == std::vector<real>{1, 0.5, 0});
-  CHECK(slope([&](const Tensor& x) { return minimum(x, other); }, {2, 2, 2}) == std::vector<real>{0, 0.5, 1});
-  CHECK(slope([&](const Tensor& x) { return minimum(other, x); }, {2, 2, 2}) == std::vector<real>{0, 0.5, 1});
+  CHECK(slope([&](const Tensor& x) { return maximum(x, other); }, {2, 2, 2}) ==
+        std::vector<real>{1, 0.5, 0});
+  CHECK(slope([&](const Tensor& x) { return maximum(other, x); }, {2, 2, 2}) ==
+        std::vector<real>{1, 0.5, 0});
+  CHECK(slope([&](const Tensor& x) { return minimum(x, other); }, {2, 2, 2}) ==
+        std::vector<real>{0, 0.5, 1});
+  CHECK(slope([&](const Tensor& x) { return minimum(other, x); }, {2, 2, 2}) ==
+        std::vector<real>{0, 0.5, 1});
   CHECK(slope([](const Tensor& x) { return maximum(x, x); }, {-1, 4}) == std::vector<real>{1, 1});
 }
 
 TEST_CASE("maximum and minimum show NaN from either side", "[ops]") {
-  const Tensor a = tensor({kNaN, 1, kNaN, kInf, -kInf, 0}), b = tensor({1, kNaN, kNaN, -kInf, kInf, 0});
+  const Tensor a = tensor({kNaN, 1, kNaN, kInf, -kInf, 0}),
+               b = tensor({1, kNaN, kNaN, -kInf, kInf, 0});
   const Tensor high = maximum(a, b), low = minimum(a, b);
   for (int i = 0; i < 3; ++i) {
     CHECK(std::isnan(high.data()[i]));
@@ -89,20 +94,26 @@ TEST_CASE("comparisons give 0 and 1, false for NaN, and no gradient", "[ops]") {
 
 TEST_CASE("where stops NaN and infinity of the side not taken, value and gradient", "[ops]") {
   const Tensor mask = tensor({1, 0, -2});
-  CHECK(values(where(mask, tensor({1, kNaN, 3}), tensor({kNaN, 5, kInf}))) == std::vector<real>{1, 5, 3});
+  CHECK(values(where(mask, tensor({1, kNaN, 3}), tensor({kNaN, 5, kInf}))) ==
+        std::vector<real>{1, 5, 3});
   CHECK(values(where(mask, tensor({1, 2, 3}), 7)) == std::vector<real>{1, 7, 3});
   CHECK(values(where(mask, 7, tensor({1, 2, 3}))) == std::vector<real>{7, 2, 7});
   CHECK(values(masked_fill(tensor({1, 2, 3}), mask, -kInf)) == std::vector<real>{-kInf, 2, -kInf});
-  CHECK(slope([&](const Tensor& x) { return where(mask, x, tensor({kInf, kInf, kInf})); }, {1, 2, 3}) ==
-        std::vector<real>{1, 0, 1});
-  CHECK(slope([&](const Tensor& x) { return masked_fill(x, mask, -kInf); }, {1, 2, 3}) == std::vector<real>{0, 1, 0});
+  CHECK(slope(
+            [&](const Tensor& x) {
+              return where(mask, x, tensor({kInf, kInf, kInf}));
+            },
+            {1, 2, 3}) == std::vector<real>{1, 0, 1});
+  CHECK(slope([&](const Tensor& x) { return masked_fill(x, mask, -kInf); }, {1, 2, 3}) ==
+        std::vector<real>{0, 1, 0});
 }
 
 TEST_CASE("a tensor may be both inputs", "[ops]") {
   CHECK(slope([](const Tensor& x) { return x - x; }, {1, 2}) == std::vector<real>{0, 0});
   CHECK(slope([](const Tensor& x) { return x * x; }, {1, 2}) == std::vector<real>{2, 4});
   CHECK(slope([](const Tensor& x) { return x / x; }, {1, 2}) == std::vector<real>{0, 0});
-  CHECK(slope([](const Tensor& x) { return where(x > real(1), x, x); }, {1, 2}) == std::vector<real>{1, 1});
+  CHECK(slope([](const Tensor& x) { return where(x > real(1), x, x); }, {1, 2}) ==
+        std::vector<real>{1, 1});
 }
 
 TEST_CASE("powers at zero and below", "[ops]") {
@@ -112,8 +123,16 @@ TEST_CASE("powers at zero and below", "[ops]") {
   CHECK(std::isnan(pow(tensor({-2}), real(0.5)).item()));
   CHECK_THAT(pow(tensor({-2}), 3).item(), WithinRel(real(-8), real(1e-5)));
   // The exponent's gradient, a^b log a, is 0 where a = 0.
-  CHECK(slope([](const Tensor& b) { return pow(tensor({0, 1}), b); }, {2, 2}) == std::vector<real>{0, 0});
-  CHECK(slope([](const Tensor& a) { return pow(a, tensor({0, 1})); }, {0, 0}) == std::vector<real>{0, 1});
+  CHECK(slope(
+            [](const Tensor& b) {
+              return pow(tensor({0, 1}), b);
+            },
+            {2, 2}) == std::vector<real>{0, 0});
+  CHECK(slope(
+            [](const Tensor& a) {
+              return pow(a, tensor({0, 1}));
+            },
+            {0, 0}) == std::vector<real>{0, 1});
 }
 
 TEST_CASE("an operation of one's own differentiates twice", "[ops]") {
@@ -142,7 +161,8 @@ TEST_CASE("arithmetic names the operation and the axis that does not broadcast",
   CHECK_THROWS_WITH(equal(a, b), "equal" + why);
   CHECK_THROWS_WITH(where(a, a, b), "where" + why);
   CHECK_THROWS_WITH(masked_fill(a, b, 0), "masked_fill" + why);
-  CHECK_THROWS_WITH(masked_fill(b, zeros({2, 4}), 0), "masked_fill: the mask (2, 4) has more elements than x (4,)");
+  CHECK_THROWS_WITH(masked_fill(b, zeros({2, 4}), 0),
+                    "masked_fill: the mask (2, 4) has more elements than x (4,)");
   CHECK_THROWS_WITH(clamp(a, 2, 1), "clamp: needs low <= high, got 2 and 1");
   CHECK_THROWS_AS(a + b, ShapeError);
 }

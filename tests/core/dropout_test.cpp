@@ -1,4 +1,5 @@
-// Dropout: which elements go, that backward drops the same ones, and that the bits depend on the seed alone.
+// Dropout: which elements go, that backward drops the same ones, and that the bits depend on the
+// seed alone.
 #include <algorithm>
 #include <cmath>
 
@@ -21,7 +22,8 @@ TEST_CASE("dropout zeroes a share p and keeps the mean", "[ops]") {
     Rng rng(11);
     const std::size_t n = 200'000;
     const auto y = values(dropout(ones(n), p, rng));
-    const double kept = static_cast<double>(n - static_cast<std::size_t>(std::count(y.begin(), y.end(), real(0))));
+    const double kept =
+        static_cast<double>(n - static_cast<std::size_t>(std::count(y.begin(), y.end(), real(0))));
     const double deviation = std::sqrt(n * p * (1 - p));
     CHECK(std::abs(kept - n * (1 - static_cast<double>(p))) < 4 * deviation);
     CHECK(*std::max_element(y.begin(), y.end()) == 1 / (1 - p));
@@ -52,7 +54,8 @@ TEST_CASE("the gradient of dropout passes where the value did, at any order", "[
   const Tensor second = tape.gradient(sum(first), x);
   const real scale = 1 / (1 - real(0.3));
   for (std::size_t i = 0; i < 1000; ++i)
-    if (const real want = y.data()[i] == 0 ? 0 : 2 * scale * scale; std::abs(second.data()[i] - want) > 1e-5)
+    if (const real want = y.data()[i] == 0 ? 0 : 2 * scale * scale;
+        std::abs(second.data()[i] - want) > 1e-5)
       FAIL("element " << i << " is " << second.data()[i] << ", expected " << want);
   SUCCEED();
 }
@@ -73,7 +76,8 @@ TEST_CASE("the position of the stream moves alike for every p", "[ops]") {
   Rng none(1), some(1), all(1);
   CHECK(dropout(x, 0, none).data() == x.data());
   dropout(x, real(0.5), some);
-  CHECK(values(dropout(x * std::numeric_limits<real>::infinity(), 1, all)) == std::vector<real>(10, 0));
+  CHECK(values(dropout(x * std::numeric_limits<real>::infinity(), 1, all)) ==
+        std::vector<real>(10, 0));
   CHECK(none.position() == 3);
   CHECK(some.position() == 3);
   CHECK(all.position() == 3);
@@ -83,6 +87,7 @@ TEST_CASE("dropout refuses a p that is no probability", "[ops][errors]") {
   Rng rng(1);
   CHECK_THROWS_WITH(dropout(ones(2), real(1.5), rng), "dropout: needs p in [0, 1], got 1.5");
   CHECK_THROWS_WITH(dropout(ones(2), real(-0.5), rng), "dropout: needs p in [0, 1], got -0.5");
-  CHECK_THROWS_AS(dropout(ones(2), std::numeric_limits<real>::quiet_NaN(), rng), std::invalid_argument);
+  CHECK_THROWS_AS(dropout(ones(2), std::numeric_limits<real>::quiet_NaN(), rng),
+                  std::invalid_argument);
   CHECK(rng.position() == 0);
 }

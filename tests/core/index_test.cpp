@@ -50,8 +50,11 @@ TEST_CASE("the gradient of embedding has the same bits for any number of threads
 
 TEST_CASE("embedding names the id that is not in the table", "[ops][errors]") {
   const Tensor table = zeros({10, 2});
-  CHECK_THROWS_WITH(embedding(table, Indices{1, 2, 3, 12}), "embedding: id 12 at position 3 is outside [0, 10)");
-  CHECK_THROWS_WITH(embedding(table, Indices{-1}), "embedding: id -1 at position 0 is outside [0, 10)");
+  CHECK_THROWS_WITH(embedding(table, Indices{1, 2, 3, 12}),
+                    "embedding: id 12 at position 3 is outside [0, 10)");
+  CHECK_THROWS_WITH(embedding(table, Indices{-1}),
+                    "embedding: id -1 at position 0 is outside [0, 10)");
   CHECK_THROWS_AS(embedding(table, Indices{12}), std::invalid_argument);
-  CHECK_THROWS_WITH(embedding(zeros(3), Indices{1}), "embedding: needs a table (V, D), got shape (3,)");
+  CHECK_THROWS_WITH(embedding(zeros(3), Indices{1}),
+                    "embedding: needs a table (V, D), got shape (3,)");
 }

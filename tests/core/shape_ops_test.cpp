@@ -1,5 +1,5 @@
-// Operations that rearrange: against naive index arithmetic, there and back again, and their errors.
-// Their gradients are checked by the table of operations.
+// Operations that rearrange: against naive index arithmetic, there and back again, and their
+// errors. Their gradients are checked by the table of operations.
 #include <algorithm>
 #include <numeric>
 
@@ -16,7 +16,9 @@ namespace {
 std::vector<real> values(const Tensor& x) { return {x.data(), x.data() + x.size()}; }
 
 // 0, 1, 2, … in the given shape: every element tells where it came from.
-Tensor numbered(const Shape& shape) { return reshape(arange(0, static_cast<real>(element_count(shape))), shape); }
+Tensor numbered(const Shape& shape) {
+  return reshape(arange(0, static_cast<real>(element_count(shape))), shape);
+}
 
 // The index of the i-th element in row-major order, and back.
 std::vector<std::size_t> index_of(std::size_t i, const Shape& shape) {
@@ -50,7 +52,8 @@ TEST_CASE("permute agrees with index arithmetic for random shapes and orders", "
     Shape shape;
     for (std::uint64_t k = rng.below(6); k > 0; --k)
       shape.push_back(rng.below(12) == 0 ? 0 : 1 + rng.below(trial % 4 == 0 ? 20 : 6));
-    all = all && permutes(numbered(shape), rng.permutation(static_cast<std::int64_t>(shape.size())));
+    all =
+        all && permutes(numbered(shape), rng.permutation(static_cast<std::int64_t>(shape.size())));
   }
   CHECK(all);
 }
@@ -91,14 +94,16 @@ TEST_CASE("slice takes every step-th place, with NumPy's clamping", "[ops]") {
   CHECK(values(xgrad::slice(x, 0, -3, -1)) == std::vector<real>{4, 5});
   CHECK(values(xgrad::slice(x, -1, -100, 100, 3)) == std::vector<real>{0, 3, 6});
   CHECK(xgrad::slice(x, 0, 5, 2).shape() == Shape{0});
-  CHECK(values(xgrad::slice(numbered({2, 3, 2}), 1, 1, 3)) == std::vector<real>{2, 3, 4, 5, 8, 9, 10, 11});
+  CHECK(values(xgrad::slice(numbered({2, 3, 2}), 1, 1, 3)) ==
+        std::vector<real>{2, 3, 4, 5, 8, 9, 10, 11});
 }
 
 TEST_CASE("the gradient of a slice is zero where nothing was taken", "[ops]") {
   Tensor x = numbered({6}).requires_grad_();
   Tape tape;
   const Tensor y = xgrad::slice(x, 0, 1, 6, 3), nothing = xgrad::slice(x, 0, 0, 0, 2);
-  CHECK(values(tape.gradient(y, x, {.retain = true}, tensor({5, 7}))) == std::vector<real>{0, 5, 0, 0, 7, 0});
+  CHECK(values(tape.gradient(y, x, {.retain = true}, tensor({5, 7}))) ==
+        std::vector<real>{0, 5, 0, 0, 7, 0});
   CHECK(values(tape.gradient(nothing, x, {.record = true}, zeros(0))) == std::vector<real>(6, 0));
 }
 
@@ -135,7 +140,8 @@ TEST_CASE("broadcast_to repeats rows, columns and inner axes", "[ops]") {
 
 TEST_CASE("tril keeps the lower triangle, and zeros NaN above it", "[ops]") {
   const Tensor x = full({2, 3}, std::numeric_limits<real>::quiet_NaN());
-  CHECK(values(xgrad::tril(numbered({3, 3}) + real(1))) == std::vector<real>{1, 0, 0, 4, 5, 0, 7, 8, 9});
+  CHECK(values(xgrad::tril(numbered({3, 3}) + real(1))) ==
+        std::vector<real>{1, 0, 0, 4, 5, 0, 7, 8, 9});
   CHECK(values(xgrad::tril(ones({2, 3}), 1)) == std::vector<real>{1, 1, 0, 1, 1, 1});
   CHECK(values(xgrad::tril(ones({2, 3}), -1)) == std::vector<real>{0, 0, 0, 1, 0, 0});
   CHECK(values(xgrad::tril(x, -5)) == std::vector<real>(6, 0));
@@ -147,10 +153,13 @@ TEST_CASE("shape operations say what does not fit", "[ops][errors]") {
   CHECK_THROWS_WITH(reshape(x, {4, -1}), "reshape: cannot turn shape (2, 3) into (4, -1)");
   CHECK_THROWS_WITH(reshape(x, {-1, -1}), "reshape: cannot turn shape (2, 3) into (-1, -1)");
   CHECK_THROWS_WITH(reshape(x, {7}), "reshape: cannot turn shape (2, 3) into (7,)");
-  CHECK_THROWS_WITH(reshape(zeros({0, 3}), {0, -1}), "reshape: cannot turn shape (0, 3) into (0, -1)");
+  CHECK_THROWS_WITH(reshape(zeros({0, 3}), {0, -1}),
+                    "reshape: cannot turn shape (0, 3) into (0, -1)");
   CHECK_THROWS_AS(reshape(x, {7}), ShapeError);
-  CHECK_THROWS_WITH(permute(x, {0, 0}), "permute: order (0, 0) is not a permutation of the axes of shape (2, 3)");
-  CHECK_THROWS_WITH(permute(x, 0), "permute: order (0,) is not a permutation of the axes of shape (2, 3)");
+  CHECK_THROWS_WITH(permute(x, {0, 0}),
+                    "permute: order (0, 0) is not a permutation of the axes of shape (2, 3)");
+  CHECK_THROWS_WITH(permute(x, 0),
+                    "permute: order (0,) is not a permutation of the axes of shape (2, 3)");
   CHECK_THROWS_WITH(permute(x, {0, 2}), "permute: axis 2 is out of range for 2 axes");
   CHECK_THROWS_WITH(transpose(zeros(3)), "transpose: axis -2 is out of range for 1 axis");
   CHECK_THROWS_WITH(xgrad::slice(x, 2, 0, 1), "slice: axis 2 is out of range for 2 axes");
@@ -158,12 +167,14 @@ TEST_CASE("shape operations say what does not fit", "[ops][errors]") {
   CHECK_THROWS_WITH(concat({}), "concat: needs at least one tensor");
   CHECK_THROWS_WITH(concat({x, zeros({2, 4})}),
                     "concat: shapes (2, 3) and (2, 4) do not join along axis 0: axis 1 is 3 and 4");
-  CHECK_THROWS_WITH(concat({x, zeros(3)}), "concat: shapes (2, 3) and (3,) do not join: 2 and 1 axes");
+  CHECK_THROWS_WITH(concat({x, zeros(3)}),
+                    "concat: shapes (2, 3) and (3,) do not join: 2 and 1 axes");
   CHECK_THROWS_WITH(concat({scalar(1)}), "concat: axis 0 is out of range for 0 axes");
   CHECK_THROWS_WITH(stack({}), "stack: needs at least one tensor");
   CHECK_THROWS_WITH(stack({x, zeros({3, 2})}), "stack: needs equal shapes, got (2, 3) and (3, 2)");
   CHECK_THROWS_WITH(split(x, 0), "split: needs size >= 1, got 0");
-  CHECK_THROWS_WITH(broadcast_to(x, {2, 4}), "broadcast_to: cannot turn shape (2, 3) into (2, 4): axis 1 is 3 and 4");
+  CHECK_THROWS_WITH(broadcast_to(x, {2, 4}),
+                    "broadcast_to: cannot turn shape (2, 3) into (2, 4): axis 1 is 3 and 4");
   CHECK_THROWS_WITH(broadcast_to(x, 3), "broadcast_to: shape (2, 3) has more axes than (3,)");
   CHECK_THROWS_WITH(broadcast_to(x, {-1, 2, 3}),
                     "broadcast_to: cannot turn shape (2, 3) into (-1, 2, 3): axis 0 is -1");

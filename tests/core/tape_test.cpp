@@ -2,6 +2,7 @@
 #include <cmath>
 #include <thread>
 
+#include <xgrad/core/ops.hpp>
 #include <xgrad/core/record.hpp>
 
 #include "catch.hpp"
@@ -227,7 +228,8 @@ TEST_CASE("a rule whose gradient has the wrong shape is named", "[tape][errors]"
   Tape tape;
   const Tensor y =
       record("odd", {a}, a.array() * real(1), [](auto& r) { r.to(0, sum(Tensor(r.grad()))); });
-  CHECK(error_of([&] { tape.backward(y, ones(2)); }).find("odd") != std::string::npos);
+  CHECK(error_of([&] { tape.backward(y, ones(2)); }) ==
+        "odd: its rule gives input 0, of shape (2,), a gradient of shape ()");
 }
 
 TEST_CASE("a fused operation asked for a second derivative names itself and its twin",
