@@ -7,10 +7,4 @@ endif()
 find_package(xsimd REQUIRED)
 find_package(nlohmann_json 3.9 REQUIRED)
 find_package(OpenMP REQUIRED COMPONENTS CXX)
-# A wrapper, so that compile flags reach our own files only.
-add_library(xgrad_openmp INTERFACE)
-target_link_libraries(xgrad_openmp INTERFACE OpenMP::OpenMP_CXX)
-
-find_path(XGRAD_CBLAS_INCLUDE openblas/cblas.h cblas.h PATH_SUFFIXES openblas openblas-pthread
-  ${CMAKE_LIBRARY_ARCHITECTURE} REQUIRED)
 find_library(XGRAD_OPENBLAS NAMES openblas REQUIRED)

@@ -5,20 +5,8 @@
 #include <limits>
 
 namespace xgrad::inline XGRAD_PRECISION {
-namespace {
 
-template <class Sizes>
-std::string tuple_text(const Sizes& sizes) {
-  std::string text = "(";
-  for (std::size_t i = 0; i < sizes.size(); ++i)
-    text += (i ? ", " : "") + std::to_string(sizes[i]);
-  return text + (sizes.size() == 1 ? ",)" : ")");
-}
-
-}  // namespace
-
-std::string to_string(const Shape& shape) { return tuple_text(shape); }
-std::string to_string(const Ints& list) { return tuple_text(list); }
+std::string to_string(const Shape& shape) { return concat_text(shape); }
 
 std::size_t element_count(const Shape& shape) {
   constexpr std::size_t limit = std::numeric_limits<std::ptrdiff_t>::max() / sizeof(real);
@@ -30,14 +18,14 @@ std::size_t element_count(const Shape& shape) {
     overflow |= count > limit / size;
     if (!overflow) count *= size;
   }
-  require<ShapeError>(!overflow || empty, "shape ", to_string(shape), ": too many elements");
+  require<ShapeError>(!overflow || empty, "shape ", shape, ": too many elements");
   return empty ? 0 : count;
 }
 
 Shape to_shape(const char* op, const Ints& sizes) {
   Shape shape;
   for (const std::int64_t size : sizes) {
-    require<ShapeError>(size >= 0, op, ": negative size in shape ", to_string(sizes));
+    require<ShapeError>(size >= 0, op, ": negative size in shape ", sizes);
     shape.push_back(static_cast<std::size_t>(size));
   }
   return shape;
@@ -55,7 +43,7 @@ std::vector<std::size_t> normalize_axes(const char* op, const Ints& axes, std::s
   for (const std::int64_t axis : axes) result.push_back(normalize_axis(op, axis, ndim));
   std::sort(result.begin(), result.end());
   require<ShapeError>(std::adjacent_find(result.begin(), result.end()) == result.end(), op,
-                      ": repeated axis in ", to_string(axes));
+                      ": repeated axis in ", axes);
   return result;
 }
 
@@ -65,8 +53,8 @@ Shape broadcast_shapes(const char* op, const Shape& a, const Shape& b) {
   for (std::size_t i = 0; i < ndim; ++i) {
     const std::size_t from_a = i + a.size() < ndim ? 1 : a[i + a.size() - ndim];
     const std::size_t from_b = i + b.size() < ndim ? 1 : b[i + b.size() - ndim];
-    require<ShapeError>(from_a == from_b || from_a == 1 || from_b == 1, op, ": shapes ", to_string(a),
-                        " and ", to_string(b), " do not broadcast: axis ", i, " is ", from_a, " and ",
+    require<ShapeError>(from_a == from_b || from_a == 1 || from_b == 1, op, ": shapes ", a,
+                        " and ", b, " do not broadcast: axis ", i, " is ", from_a, " and ",
                         from_b);
     result[i] = from_a == 1 ? from_b : from_a;
   }

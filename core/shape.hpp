@@ -46,7 +46,6 @@ class Ints {
 
 /// NumPy's spelling: "(2, 3)", "(4,)", "()".
 std::string to_string(const Shape& shape);
-std::string to_string(const Ints& list);
 
 /// Product of the sizes. Throws ShapeError when it overflows.
 std::size_t element_count(const Shape& shape);

@@ -128,19 +128,19 @@ Tensor* Sweep::slot(const Tensor& x) {
 
 void Sweep::add(const Entry& entry, std::size_t input, Tensor contribution) {
   const Tensor& x = entry.inputs[input].tensor;
-  const bool is_leaf = x.value_->tape_ == 0;
+
   if (contribution.shape() != x.shape()) {
     try {
       contribution = sum_to(contribution, x.shape());
     } catch (const ShapeError&) {
-      throw ShapeError(concat_text(entry.op, ": its rule gives input ", input, ", of shape ", to_string(x.shape()),
-                                   ", a gradient of shape ", to_string(contribution.shape())));
+      throw ShapeError(concat_text(entry.op, ": its rule gives input ", input, ", of shape ", x.shape(),
+                                   ", a gradient of shape ", contribution.shape()));
     }
   }
   Tensor& gradient = *slot(x);
   if (!gradient.defined()) {
     // A leaf's gradient will be written to by optimizers and clipping, so it must not share its numbers.
-    const bool shares = is_leaf && !record_ && !contribution.buffer_.unique();
+    const bool shares = x.is_leaf() && !record_ && !contribution.buffer_.unique();
     gradient = shares ? contribution.clone() : std::move(contribution);
   } else if (Array* sum = record_ ? nullptr : writable(gradient)) {
     xt::noalias(*sum) += contribution.array();
@@ -149,7 +149,7 @@ void Sweep::add(const Entry& entry, std::size_t input, Tensor contribution) {
   }
   if (tape_.options_.check_finite)
     require<std::runtime_error>(all_finite(gradient), entry.op, ": its backward rule produced NaN or Inf for input ",
-                                input, " ", to_string(x.shape()));
+                                input, " ", x.shape());
 }
 
 /// Marks the entries through which a gradient on its way to a wanted tensor passes.
@@ -211,11 +211,11 @@ void Tape::check_sweep(const char* caller, const Tensor& y, const Tensor& seed) 
                                 : ": the result depends on no tensor that requires a gradient, or was computed "
                                   "before this tape began");
   if (!seed.defined())
-    require<ShapeError>(y.size() == 1, caller, ": needs a scalar, got shape ", to_string(y.shape()),
+    require<ShapeError>(y.size() == 1, caller, ": needs a scalar, got shape ", y.shape(),
                         ": reduce with mean(), or pass a seed of that shape");
   else
-    require<ShapeError>(seed.shape() == y.shape(), caller, ": the seed has shape ", to_string(seed.shape()),
-                        ", the result ", to_string(y.shape()));
+    require<ShapeError>(seed.shape() == y.shape(), caller, ": the seed has shape ", seed.shape(),
+                        ", the result ", y.shape());
   for (std::size_t index = 0; index <= y.value_->entry_; ++index) {
     const Entry& entry = *entries_[index];
     bool changed = entry.output.changed();
@@ -238,7 +238,7 @@ std::vector<Tensor> Tape::gradient(const Tensor& y, std::span<const Tensor> xs, 
   check_sweep("gradient", y, seed);
   require(!xs.empty(), "gradient: no tensors to differentiate with respect to");
   for (const Tensor& x : xs)
-    require<std::logic_error>(x.requires_grad() && (x.value_->tape_ == 0 || x.value_->tape_ == id_),
+    require<std::logic_error>(x.requires_grad() && (x.is_leaf() || x.value_->tape_ == id_),
                               "gradient: a tensor to differentiate with respect to does not require a "
                               "gradient, or was recorded on another tape");
   used_ = !options.retain && !options.record;

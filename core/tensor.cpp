@@ -55,13 +55,13 @@ const Array& Tensor::array() const {
 const real* Tensor::data() const { return array().data(); }
 
 real Tensor::item() const {
-  require<ShapeError>(size() == 1, "item: needs exactly one element, got shape ", to_string(shape()));
+  require<ShapeError>(size() == 1, "item: needs exactly one element, got shape ", shape());
   return *data();
 }
 
 Array& Tensor::mutable_array() {
   shape();
-  require<std::logic_error>(value_->tape_ == 0,
+  require<std::logic_error>(is_leaf(),
                             "mutable_array: this tensor is the result of a recorded operation; detach() or "
                             "clone() it first");
   ++buffer_->version;
@@ -70,11 +70,13 @@ Array& Tensor::mutable_array() {
 
 real* Tensor::mutable_data() { return mutable_array().data(); }
 
+bool Tensor::is_leaf() const { return !defined() || value_->tape_ == 0; }
+
 bool Tensor::requires_grad() const { return defined() && value_->requires_grad_; }
 
 Tensor& Tensor::requires_grad_(bool wanted) {
   shape();
-  require<std::logic_error>(value_->tape_ == 0 || wanted,
+  require<std::logic_error>(is_leaf() || wanted,
                             "requires_grad_: this tensor is the result of a recorded operation; detach() it "
                             "to stop its gradient");
   value_->requires_grad_ = wanted;
@@ -87,9 +89,9 @@ const Tensor& Tensor::grad() const {
 }
 
 void Tensor::set_grad(Tensor gradient) {
-  require<ShapeError>(!gradient.defined() || gradient.shape() == shape(), "set_grad: gradient has shape ",
-                      gradient.defined() ? to_string(gradient.shape()) : "", ", tensor has ",
-                      to_string(shape()));
+  if (gradient.defined())
+    require<ShapeError>(gradient.shape() == shape(), "set_grad: gradient has shape ", gradient.shape(),
+                        ", tensor has ", shape());
   value_->grad_ = std::move(gradient);
 }
 

@@ -69,6 +69,8 @@ class Tensor {
   /// Whether a gradient will be computed for this tensor: true for a leaf that asked for one and for
   /// whatever was computed from such a leaf while a tape was recording.
   bool requires_grad() const;
+  /// Whether it is no result of a recorded operation.
+  bool is_leaf() const;
   /// Asks for a gradient (or stops asking). Only for leaves; returns *this, as in
   /// `Tensor w = zeros({3}).requires_grad_();`
   Tensor& requires_grad_(bool wanted = true);

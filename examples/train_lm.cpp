@@ -1,9 +1,9 @@
-// Trains a small GPT on the characters of any text. Reads top to bottom: settings, data, results, and the method.
-// Expected: RESULT_COMMENT
+// Trains a small GPT on the characters of any text. Reads top to bottom: settings, data, results,
+// and the method. Expected: RESULT_COMMENT
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <iostream>
-#include <new>
 
 #include <xgrad/core/files.hpp>
 #include <xgrad/xgrad.hpp>
@@ -12,9 +12,9 @@
 #include "support/corpus.hpp"
 #include "support/flags.hpp"
 #include "support/interrupt.hpp"
-#include "support/memory_limit.hpp"
 #include "support/metrics.hpp"
 #include "support/output_folder.hpp"
+#include "support/program.hpp"
 #include "support/progress.hpp"
 #include "support/training_state.hpp"
 
@@ -22,7 +22,8 @@ using namespace xgrad;
 using namespace examples;
 using Json = Flags::Json;
 
-// ---- settings ----------------------------------------------------------------------------------------------
+// ---- settings
+// ----------------------------------------------------------------------------------------------
 
 struct Settings {
   std::string data, out = "runs/demo", position = "rope";
@@ -30,14 +31,16 @@ struct Settings {
   std::int64_t steps = 2000, decay_steps = 0, warmup = 100, eval_every = 250;
   double lr = 1e-3, dropout = 0;
   std::uint64_t seed = 1337;
-  int threads = num_threads();
+  int threads = std::min(num_threads(), 256);
   std::size_t sample = 500;
 };
 
-// Weight decay 0.1 on matrices, betas (0.9, 0.99), gradients clipped to norm 1, cosine to a tenth: nanoGPT's.
+// Weight decay 0.1 on matrices, betas (0.9, 0.99), gradients clipped to norm 1, cosine to a tenth:
+// nanoGPT's.
 constexpr double weight_decay = 0.1, beta2 = 0.99, final_lr_factor = 0.1;
 constexpr real max_grad_norm = 1;
-constexpr std::size_t max_eval_tokens = 1 << 17;  // of held-out text, in windows spread evenly over it
+constexpr std::size_t max_eval_tokens =
+    1 << 17;  // of held-out text, in windows spread evenly over it
 
 struct CommandLine {
   Settings settings;
@@ -48,17 +51,23 @@ struct CommandLine {
 CommandLine parse(int argc, char** argv) {
   Settings s;
   std::string resume;
-  Flags flags("Trains a small GPT on the characters of a text, and leaves the model, its losses and a sample of "
-              "what it writes in a folder. Ctrl-C stops it with a checkpoint, --resume goes on.");
+  Flags flags(
+      "Trains a small GPT on the characters of a text, and leaves the model, its losses and a "
+      "sample of "
+      "what it writes in a folder. Ctrl-C stops it with a checkpoint, --resume goes on.");
   constexpr std::int64_t many = 1'000'000'000;
   flags.group("Data and results");
-  flags.path("--data", s.data, "FILE", "Text to learn", "the source of the installed xtensor headers");
+  flags.path("--data", s.data, "FILE", "Text to learn",
+             "the source of the installed xtensor headers");
   flags.path("--out", s.out, "DIR", "Folder for the results");
-  flags.command("--resume", resume, "DIR", "Continue the run in this folder, exactly and with its settings; only --data "
-                "(the same text elsewhere), --steps, --eval-every, --threads and --sample may change");
+  flags.command(
+      "--resume", resume, "DIR",
+      "Continue the run in this folder, exactly and with its settings; only --data "
+      "(the same text elsewhere), --steps, --eval-every, --threads and --sample may change");
   flags.number("--sample", s.sample, {0, 1'000'000}, "Characters to write at the end");
   flags.group("Model");
-  flags.choice("--position", s.position, {"rope", "alibi", "nope", "learned", "sinusoidal"}, "How the model knows positions");
+  flags.choice("--position", s.position, {"rope", "alibi", "nope", "learned", "sinusoidal"},
+               "How the model knows positions");
   flags.number("--layers", s.layers, {1, 1000}, "Transformer blocks");
   flags.number("--heads", s.heads, {1, 1000}, "Attention heads per block; must divide --dim");
   flags.number("--dim", s.dim, {1, 100'000}, "Width");
@@ -67,43 +76,60 @@ CommandLine parse(int argc, char** argv) {
   flags.group("Training");
   flags.number("--batch", s.batch, {1, 1'000'000}, "Windows of text per step");
   flags.number("--steps", s.steps, {1, many}, "Training steps in all");
-  flags.number("--lr", s.lr, {1e-9, 1e3}, "Highest learning rate, before it falls along a cosine to a tenth");
-  flags.number("--warmup", s.warmup, {0, many}, "Steps over which the learning rate first rises");
-  flags.number("--decay-steps", s.decay_steps, {0, many}, "Step at which the cosine ends", "--steps");
-  flags.number("--eval-every", s.eval_every, {1, many}, "Steps between evaluations, each with a checkpoint");
-  flags.number("--seed", s.seed, {0, UINT64_MAX}, "Fixes initial weights, batches, dropout and sample");
-  flags.number("--threads", s.threads, {1, 256}, "Processor threads; results do not depend on it", "all processors");
+  flags.number("--lr", s.lr, {1e-9, 1e3},
+               "Highest learning rate, before it falls along a cosine to a tenth");
+  flags.number("--warmup", s.warmup, {0, many}, "Steps over which the learning rate first rises",
+               "100, but at most a tenth of --decay-steps");
+  flags.number(
+      "--decay-steps", s.decay_steps, {0, many},
+      "Step at which the cosine ends: where a run will end that is made in several sittings",
+      "--steps");
+  flags.number("--eval-every", s.eval_every, {1, many},
+               "Steps between evaluations, each with a checkpoint");
+  flags.number("--seed", s.seed, {0, UINT64_MAX},
+               "Fixes initial weights, batches, dropout and sample");
+  flags.number("--threads", s.threads, {1, 256}, "Processor threads; results do not depend on it");
   flags.parse(argc, argv);
 
   Json resumed;
   if (!resume.empty()) {
     const std::string path = resume + "/config.json";
     resumed = Json::parse(read_file(path), nullptr, /*allow_exceptions=*/false);
-    require<std::runtime_error>(resumed.is_object() && resumed.contains("settings") && resumed["settings"].is_object(),
-                                '"', path, "\" is not the config of a run");
+    require<std::runtime_error>(
+        resumed.is_object() && resumed.contains("settings") && resumed["settings"].is_object(), '"',
+        path, "\" is not the config of a run");
     resumed["settings"]["out"] = resume;  // it may have been moved
-    flags.restore(resumed["settings"], {"--data", "--steps", "--eval-every", "--threads", "--sample"}, path);
+    flags.restore(resumed["settings"],
+                  {"--data", "--steps", "--eval-every", "--threads", "--sample"}, path);
   }
   const auto check = [](bool fine, const auto&... text) { require<UsageError>(fine, text...); };
   check(s.dim % s.heads == 0, "--dim ", s.dim, " is not divisible by --heads ", s.heads);
-  check(s.position != "rope" || s.dim / s.heads % 2 == 0, "--position rope needs an even width per head: --dim ", s.dim,
-        " / --heads ", s.heads, " is ", s.dim / s.heads);
+  check(s.position != "rope" || s.dim / s.heads % 2 == 0,
+        "--position rope needs an even width per head: --dim ", s.dim, " / --heads ", s.heads,
+        " is ", s.dim / s.heads);
   if (s.decay_steps == 0) s.decay_steps = s.steps;
   // A run shorter than the usual warm-up has a shorter one, unless asked for.
-  if (resumed.is_null() && !flags.given("--warmup")) s.warmup = std::min(s.warmup, s.decay_steps / 10);
-  check(s.warmup < s.decay_steps, "--warmup ", s.warmup, " must be less than the ", s.decay_steps, " steps of the schedule");
-  if (!s.data.empty()) s.data = std::filesystem::absolute(s.data).lexically_normal();  // --resume may be called elsewhere
+  if (resumed.is_null() && !flags.given("--warmup"))
+    s.warmup = std::min(s.warmup, s.decay_steps / 10);
+  check(s.warmup < s.decay_steps, "--warmup ", s.warmup, " must be less than the ", s.decay_steps,
+        " steps of the schedule");
+  if (!s.data.empty())
+    s.data =
+        std::filesystem::absolute(s.data).lexically_normal();  // --resume may be called elsewhere
   return {s, flags.settings(), resumed};
 }
 
-// ---- data --------------------------------------------------------------------------------------------------
+// ---- data
+// --------------------------------------------------------------------------------------------------
 
 struct Batch {
   Indices x, y;  // (B, T) each; y is x one character later
 };
 
-Batch windows(const std::vector<std::int64_t>& text, const std::vector<std::size_t>& starts, std::size_t length) {
-  Batch batch{Indices::from_shape({starts.size(), length}), Indices::from_shape({starts.size(), length})};
+Batch windows(const std::vector<std::int64_t>& text, const std::vector<std::size_t>& starts,
+              std::size_t length) {
+  Batch batch{Indices::from_shape({starts.size(), length}),
+              Indices::from_shape({starts.size(), length})};
   for (std::size_t i = 0; i < starts.size(); ++i) {
     std::copy_n(text.data() + starts[i], length, batch.x.data() + i * length);
     std::copy_n(text.data() + starts[i] + 1, length, batch.y.data() + i * length);
@@ -122,22 +148,26 @@ Batch training_batch(const std::vector<std::int64_t>& text, const Settings& s, s
 /// Mean over windows that lie side by side, at most max_eval_tokens of them; always the same ones.
 double validation_loss(Gpt& model, const std::vector<std::int64_t>& text, const Settings& s) {
   const std::size_t available = (text.size() - 1) / s.context;
-  const std::size_t count = std::min(available, std::max<std::size_t>(1, max_eval_tokens / s.context));
+  const std::size_t count =
+      std::min(available, std::max<std::size_t>(1, max_eval_tokens / s.context));
   const std::size_t group = std::max<std::size_t>(1, 2048 / s.context);
   const Pause no_tape;
   model.eval();
   double total = 0;
   for (std::size_t first = 0; first < count; first += group) {
     std::vector<std::size_t> starts;
-    for (std::size_t i = first; i < std::min(count, first + group); ++i) starts.push_back(i * available / count * s.context);
+    for (std::size_t i = first; i < std::min(count, first + group); ++i)
+      starts.push_back(i * available / count * s.context);
     const Batch batch = windows(text, starts, s.context);
-    total += static_cast<double>(cross_entropy(model(batch.x), batch.y).item()) * static_cast<double>(starts.size());
+    total += static_cast<double>(cross_entropy(model(batch.x), batch.y).item()) *
+             static_cast<double>(starts.size());
   }
   model.train();
   return total / static_cast<double>(count);
 }
 
-// ---- results -----------------------------------------------------------------------------------------------
+// ---- results
+// -----------------------------------------------------------------------------------------------
 
 std::string loss_picture(const MetricsLog& metrics) {
   Series train{"training", {}, {}}, validation{"validation", {}, {}};
@@ -157,55 +187,71 @@ std::size_t parameter_count(const Module& model) {
   return count;
 }
 
-/// What config.json says of the text, so that a resumed run cannot learn another one unnoticed.
-Json describe(const std::string& text, const CharVocabulary& vocabulary) {
-  return {{"bytes", text.size()}, {"fingerprint", fingerprint(text)}, {"vocabulary", vocabulary.bytes}};
+/// A resumed run must not learn another text unnoticed.
+void require_same_text(const Json& now, const Json& before, const std::string& name) {
+  require<std::runtime_error>(
+      now["vocabulary"] == before.value("vocabulary", Json()), name,
+      " has changed since that run: its vocabulary, the characters that occur in it, is another");
+  require<std::runtime_error>(now["text"] == before.value("text", Json()), name,
+                              " has changed since that run");
 }
 
-void require_same_text(const Json& now, const Json& config, const std::string& name) {
-  const Json before = config.value("text", Json::object());
-  require<std::runtime_error>(now["vocabulary"] == before.value("vocabulary", Json()), name,
-                              " has changed since that run: its vocabulary, the characters that occur, is another");
-  require<std::runtime_error>(now == before, name, " has changed since that run: ", now["bytes"], " bytes now, ",
-                              before.value("bytes", Json()), " then",
-                              now["bytes"] == before.value("bytes", Json()) ? ", but not the same ones" : "");
-}
-
-// ---- the method --------------------------------------------------------------------------------------------
+// ---- the method
+// --------------------------------------------------------------------------------------------
 
 void run(int argc, char** argv) {
-  const auto [s, settings, resumed] = parse(argc, argv);
-  const bool resume = !resumed.is_null();
+  const CommandLine line = parse(argc, argv);
+  const Settings& s = line.settings;
+  const bool resume = !line.resumed.is_null();
   set_num_threads(s.threads);
 
   const std::string text = s.data.empty() ? default_corpus() : read_text(s.data);
   const auto vocabulary = CharVocabulary::of(text);
   const Split split(vocabulary.encode(text));
-  require(split.validation.size() > s.context, "the text is too short: its last tenth, held out for validation, has ",
+  require(split.validation.size() > s.context,
+          "the text is too short: its last tenth, held out for validation, has ",
           split.validation.size(), " characters and must have more than --context ", s.context);
-  const Json config = {{"settings", settings}, {"text", describe(text, vocabulary)}};
-  if (resume) require_same_text(config["text"], resumed, s.data.empty() ? "the source of the xtensor headers" : s.data);
+  const Json config = {
+      {"settings", line.echo},
+      {"text", {{"bytes", text.size()}, {"fingerprint", std::to_string(fingerprint(text))}}},
+      {"vocabulary", vocabulary.bytes}};
+  if (resume)
+    require_same_text(config, line.resumed,
+                      s.data.empty() ? "the source of the xtensor headers" : s.data);
 
   // Weights, gradients and Adam's two moments; and what the layers keep for backward.
-  const double floats = 4.0 * (12.0 * s.layers * s.dim * s.dim + 1.0 * vocabulary.size() * s.dim) +
-                        1.0 * s.batch * s.context * (8.0 * s.layers * s.dim + vocabulary.size());
+  const auto layers = static_cast<double>(s.layers), dim = static_cast<double>(s.dim),
+             vocab = static_cast<double>(vocabulary.size()),
+             tokens = static_cast<double>(s.batch * s.context);
+  const double floats =
+      4 * (12 * layers * dim * dim + vocab * dim) + tokens * (8 * layers * dim + vocab);
   require_memory(floats * sizeof(real), "the model and its batch");
 
-  Gpt model({.vocab = vocabulary.size(), .layers = s.layers, .heads = s.heads, .dim = s.dim, .dropout = s.dropout,
-             .bias = false, .position = make_position(s.position, {.length = s.context, .dim = s.dim}), .seed = s.seed});
+  Gpt model({.vocab = vocabulary.size(),
+             .layers = s.layers,
+             .heads = s.heads,
+             .dim = s.dim,
+             .dropout = s.dropout,
+             .bias = false,
+             .position = make_position(s.position, {.length = s.context, .dim = s.dim}),
+             .seed = s.seed});
   ParameterGroup matrices, vectors{.weight_decay = 0};
-  for (const Tensor& parameter : model.parameters()) (parameter.ndim() >= 2 ? matrices : vectors).parameters.push_back(parameter);
-  AdamW optimizer({matrices, vectors}, {.lr = s.lr, .betas = {0.9, beta2}, .weight_decay = weight_decay});
-  const Schedule lr_factor = schedule::cosine({.warmup = s.warmup, .steps = s.decay_steps, .end = final_lr_factor});
+  for (const Tensor& parameter : model.parameters())
+    (parameter.ndim() >= 2 ? matrices : vectors).parameters.push_back(parameter);
+  AdamW optimizer({matrices, vectors},
+                  {.lr = s.lr, .betas = {0.9, beta2}, .weight_decay = weight_decay});
+  const Schedule lr_factor =
+      schedule::cosine({.warmup = s.warmup, .steps = s.decay_steps, .end = final_lr_factor});
 
   Tally tally;
   if (resume) tally = load_training(s.out + "/checkpoint.safetensors", model, optimizer);
   std::int64_t step = optimizer.steps();
-  require<UsageError>(step < s.steps, "that run has its ", s.steps, " steps already: ask for more with --steps");
+  require<UsageError>(step < s.steps, "that run has ", step, " steps already: ask for more with --steps");
 
-  settings_echo(settings);
-  std::cout << text.size() << " characters, " << vocabulary.size() << " different; " << parameter_count(model)
-            << " parameters" << (resume ? concat_text("; going on after step ", step) : "") << std::endl;
+  print_settings(std::cout, line.echo);
+  std::cout << text.size() << " characters, " << vocabulary.size() << " different; "
+            << parameter_count(model) << " parameters"
+            << (resume ? concat_text("; going on after step ", step) : "") << std::endl;
 
   // From here on things are written, and Ctrl-C no longer ends the program at once.
   catch_interrupts();
@@ -214,7 +260,8 @@ void run(int argc, char** argv) {
     save_training(out / "checkpoint.safetensors", model, optimizer, tally);
     save(model, out / "model.safetensors");
   };
-  if (!resume) checkpoint();  // first: it is what a full disk refuses first, and all else is still as it was
+  if (!resume)
+    checkpoint();  // first: it is what a full disk refuses first, and all else is still as it was
   write_file(out / "config.json", config.dump(2) + '\n');
   MetricsLog metrics(out / "metrics.jsonl", resume ? std::optional(step) : std::nullopt);
   if (!resume) std::filesystem::remove(out / "sample.txt");  // of an earlier run
@@ -229,7 +276,8 @@ void run(int argc, char** argv) {
     Tape tape;
     const Tensor loss = cross_entropy(model(batch.x), batch.y);
     tape.backward(loss);
-    require<std::runtime_error>(std::isfinite(loss.item()), "the loss is no longer finite after ", step, " steps: try a lower --lr");
+    require<std::runtime_error>(std::isfinite(loss.item()), "the loss is no longer finite after ",
+                                step, " steps: try a lower --lr");
     clip_grad_norm(model.parameters(), max_grad_norm);
     optimizer.set_lr_factor(lr_factor(step));
     optimizer.step();
@@ -246,9 +294,14 @@ void run(int argc, char** argv) {
     const double val_loss = validation_loss(model, split.validation, s);
     progress.evaluation(train_loss, val_loss);
     tally.seconds = seconds_before + progress.elapsed();
-    metrics.write({{"step", done}, {"train_loss", train_loss}, {"val_loss", val_loss}, {"lr", optimizer.lr()},
-                   {"tokens_per_s", progress.tokens_per_second()}, {"seconds", tally.seconds}});
-    // The mean goes on after a last evaluation out of turn: a run with more steps would not have had it.
+    metrics.write({{"step", done},
+                   {"train_loss", train_loss},
+                   {"val_loss", val_loss},
+                   {"lr", optimizer.lr()},
+                   {"tokens_per_s", progress.tokens_per_second()},
+                   {"seconds", tally.seconds}});
+    // The mean goes on after a last evaluation out of turn: a run with more steps would not have
+    // had it.
     if (done % s.eval_every == 0) tally.loss_sum = 0, tally.loss_count = 0;
     checkpoint();
     write_file(out / "loss.svg", loss_picture(metrics));
@@ -262,12 +315,16 @@ void run(int argc, char** argv) {
   }
 
   model.eval();
-  const std::vector<std::int64_t> prompt(split.validation.begin(), split.validation.begin() + static_cast<std::ptrdiff_t>(s.context));
+  const std::vector<std::int64_t> prompt(
+      split.validation.begin(), split.validation.begin() + static_cast<std::ptrdiff_t>(s.context));
   const std::string sample = vocabulary.decode(
-      generate(model, prompt, {.max_tokens = s.sample, .context = s.context, .temperature = 0.8, .seed = s.seed}));
+      generate(model, prompt,
+               {.max_tokens = s.sample, .context = s.context, .temperature = 0.8, .seed = s.seed}));
   write_file(out / "sample.txt", sample + '\n');
-  std::cout << "\n---- sample ----\n" << sample << "\n----------------\nresults are in " << s.out
-            << ": model.safetensors, config.json, metrics.jsonl, loss.svg, sample.txt, checkpoint.safetensors\n";
+  std::cout << "\n---- sample ----\n"
+            << sample << "\n----------------\nresults are in " << s.out
+            << ": model.safetensors, config.json, metrics.jsonl, loss.svg, sample.txt, "
+               "checkpoint.safetensors\n";
 }
 
 int main(int argc, char** argv) {

@@ -42,7 +42,7 @@ Tensor composite::attention(const Tensor& q, const Tensor& k, const Tensor& v, c
   require<ShapeError>(q.ndim() == 4 && k.ndim() == 4 && v.ndim() == 4 && k.size(0) == q.size(0) && v.size(0) == q.size(0) &&
                           k.size(3) == q.size(3) && k.size(1) == v.size(1) && k.size(2) == v.size(2) && k.size(1) > 0 &&
                           q.size(1) % k.size(1) == 0,
-                      "attention: q ", to_string(q.shape()), ", k ", to_string(k.shape()), ", v ", to_string(v.shape()),
+                      "attention: q ", q.shape(), ", k ", k.shape(), ", v ", v.shape(),
                       " do not fit (B, H, Tq, d), (B, K, Tk, d), (B, K, Tk, e) with H a multiple of K");
   const std::size_t B = q.size(0), H = q.size(1), queries = q.size(2), d = q.size(3);
   const std::size_t K = k.size(1), keys = k.size(2), e = v.size(3), group = H / K;
@@ -71,7 +71,7 @@ CausalSelfAttention::CausalSelfAttention(Module* owner, std::string name, Causal
       rng_(init_rng("attn_dropout")) {}
 
 Tensor CausalSelfAttention::operator()(const Tensor& x, std::size_t start) const {
-  require<ShapeError>(x.ndim() == 3, "CausalSelfAttention: needs (B, T, ", options.dim, "), got ", xgrad::to_string(x.shape()));
+  require<ShapeError>(x.ndim() == 3, "CausalSelfAttention: needs (B, T, ", options.dim, "), got ", x.shape());
   const std::size_t B = x.size(0), T = x.size(1), D = options.dim, H = options.heads, K = options.kv_heads, d = D / H;
   const Tensor qkv = c_attn(x);  // (B, T, (H + 2K) d)
   const auto heads = [&](std::size_t first, std::size_t count) {

@@ -11,7 +11,7 @@ namespace xgrad::inline XGRAD_PRECISION {
 struct AttentionOptions {
   bool causal = true;            ///< query i sees keys j <= i + Tk - Tq: the last query sees all
   std::optional<double> scale{}; ///< of the scores; 1/sqrt(d) unless given
-  std::vector<real> slopes{};    ///< ALiBi's, one per query head; empty: none
+  std::vector<real> slopes{};    ///< ALiBi's: takes m |i - j| off the score, one m per query head; empty: none
   double dropout = 0;            ///< of the weights after the softmax, in [0, 1]
   Rng* rng = nullptr;            ///< for dropout
 };
@@ -28,7 +28,7 @@ struct CausalSelfAttentionOptions {
   std::size_t kv_heads = 0;  ///< 0: as many as heads; must divide heads
   bool bias = true;
   double dropout = 0;        ///< of the attention weights and of the result
-  std::shared_ptr<const Position> position{};  ///< none: NoPE
+  std::shared_ptr<const Position> position{};  ///< its on_query, on_key and slopes; none: NoPE
 };
 
 /// Multi-head causal self-attention: x (B, T, dim) -> (B, T, dim). One projection c_attn holds the rows of queries

@@ -22,9 +22,9 @@ Linear::Linear(Module* owner, std::string name, LinearOptions o)
       bias(this, "bias", o.bias ? uniform_init({o.out}, o.in, init_rng("bias")) : Tensor()) {}
 
 Tensor Linear::operator()(const Tensor& x) const {
-  require<ShapeError>(x.ndim() >= 1, "Linear(", describe(), "): input is 0-d, expected last axis ", options.in);
-  require<ShapeError>(x.size(-1) == options.in, "Linear(", describe(), "): last axis of input ",
-                      xgrad::to_string(x.shape()), " is ", x.size(-1), ", expected ", options.in,
+  require<ShapeError>(x.ndim() >= 1, "Linear(", options.in, " -> ", options.out, "): input is 0-d, expected last axis ", options.in);
+  require<ShapeError>(x.size(-1) == options.in, "Linear(", options.in, " -> ", options.out, "): last axis of input ",
+                      x.shape(), " is ", x.size(-1), ", expected ", options.in,
                       x.size() > 0 && x.size() / x.size(0) == options.in ? "; flatten first?" : "");
   return linear(x, weight, bias);
 }

@@ -7,7 +7,7 @@ namespace {
 // Broadcasting here is nearly always (N, 1) against (N,), which would silently average an N x N table.
 Tensor difference(const char* op, const Tensor& prediction, const Tensor& target) {
   require<ShapeError>(prediction.shape() == target.shape(), op, ": prediction has shape ",
-                      to_string(prediction.shape()), ", target ", to_string(target.shape()));
+                      prediction.shape(), ", target ", target.shape());
   return prediction - target;
 }
 

@@ -127,13 +127,13 @@ void Module::load_state_dict(const StateDict& state) {
   };
   for (const auto& [name, target] : own) {
     const auto source = find(state, name);
-    require(source != state.end(), "load: \"", name, "\" ", xgrad::to_string(target.shape()),
+    require(source != state.end(), "load: \"", name, "\" ", target.shape(),
             " is missing from the file");
     require(source->second.shape() == target.shape(), "load: \"", name, "\": file has ",
-            xgrad::to_string(source->second.shape()), ", model has ", xgrad::to_string(target.shape()));
+            source->second.shape(), ", model has ", target.shape());
   }
   for (const auto& [name, source] : state)
-    require(find(own, name) != own.end(), "load: the file has \"", name, "\" ", xgrad::to_string(source.shape()),
+    require(find(own, name) != own.end(), "load: the file has \"", name, "\" ", source.shape(),
             ", the model does not");
   for (auto& [name, target] : own) {
     const Tensor& source = find(state, name)->second;

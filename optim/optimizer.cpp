@@ -11,17 +11,6 @@
 namespace xgrad::inline XGRAD_PRECISION {
 namespace {
 
-/// Only a leaf may stop asking for a gradient; so this asks it to, and takes that back.
-bool is_leaf(Tensor x) {
-  try {
-    x.requires_grad_(false);
-  } catch (const std::logic_error&) {
-    return false;
-  }
-  x.requires_grad_();
-  return true;
-}
-
 void check_setting(const char* name, const char* what, double value) {
   require(value >= 0 && std::isfinite(value), name, ": ", what,
           " must be finite and at least 0, got ", value);
@@ -48,10 +37,10 @@ Optimizer::Optimizer(const char* name, const ParameterGroups& groups, double lr,
     for (const Tensor& x : group.parameters) {
       const std::size_t index = slots_.size();
       require(x.defined(), name, ": parameter ", index, " is undefined");
-      const std::string shape = to_string(x.shape());
+      const Shape& shape = x.shape();
       require(x.requires_grad(), name, ": parameter ", index, " ", shape,
               " does not require a gradient; call requires_grad_() or leave it out");
-      require(is_leaf(x), name, ": parameter ", index, " ", shape,
+      require(x.is_leaf(), name, ": parameter ", index, " ", shape,
               " is the result of a recorded operation; only leaves can be optimized");
       const auto [first, is_new] = known.emplace(x.data(), index);
       require(is_new, name, ": parameters ", first->second, " and ", index, " ", shape,
@@ -113,8 +102,8 @@ void Optimizer::load_state_dict(const StateDict& saved) {
             "\" is missing");
     values.push_back(found.mapped());
     require<ShapeError>(values.back().shape() == here.shape(), "load_state_dict: \"", key,
-                        "\": saved has ", to_string(values.back().shape()), ", ", name_, " has ",
-                        to_string(here.shape()));
+                        "\": saved has ", values.back().shape(), ", ", name_, " has ",
+                        here.shape());
     if (key == "step" || key.ends_with(".step")) to_count(key, values.back().item());
   }
   for (const auto& [key, value] : saved)

@@ -89,7 +89,8 @@ double sum_of_squares(std::size_t count, const real* x) {
 }
 
 void scale(std::size_t count, real* x, real factor) {
-  map(count, x, [factor](const Batch& value) { return value * factor; }, x);
+  map(
+      count, x, [factor](const Batch& value) { return value * factor; }, x);
 }
 
 void limit_magnitude(std::size_t count, real* x, real limit) {

@@ -181,8 +181,8 @@ Tensor where(const Tensor& condition, real a, const Tensor& b) {
 
 Tensor masked_fill(const Tensor& x, const Tensor& mask, real value) {
   require<ShapeError>(broadcast_shapes("masked_fill", x.shape(), mask.shape()) == x.shape(),
-                      "masked_fill: the mask ", to_string(mask.shape()),
-                      " has more elements than x ", to_string(x.shape()));
+                      "masked_fill: the mask ", mask.shape(),
+                      " has more elements than x ", x.shape());
   return where(mask, value, x);
 }
 

@@ -36,7 +36,7 @@ Tensor arange(real start, real stop, real step) {
 Tensor tensor(const std::vector<real>& values, const Ints& shape) {
   Tensor x = Tensor::empty(to_shape("tensor", shape));
   require<ShapeError>(values.size() == x.size(), "tensor: ", values.size(), " values do not fill shape ",
-                      to_string(x.shape()), ", which has ", x.size());
+                      x.shape(), ", which has ", x.size());
   std::copy(values.begin(), values.end(), x.mutable_data());
   return x;
 }

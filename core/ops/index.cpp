@@ -21,7 +21,7 @@ Tensor embedding_adjoint(const Tensor& x, const Indices& ids, const Shape& table
 
 Tensor embedding(const Tensor& weight, const Indices& ids) {
   require<ShapeError>(weight.ndim() == 2, "embedding: needs a table (V, D), got shape ",
-                      to_string(weight.shape()));
+                      weight.shape());
   const std::size_t rows = weight.shape()[0], width = weight.shape()[1];
   for (std::size_t i = 0; i < ids.size(); ++i)
     require(ids.data()[i] >= 0 && static_cast<std::size_t>(ids.data()[i]) < rows, "embedding: id ",

@@ -14,9 +14,9 @@ void check_norm(const char* op, const Tensor& x, const Tensor& weight, const Ten
                 real eps) {
   require<ShapeError>(x.ndim() >= 1, op, ": needs at least 1 axis, got shape ()");
   const auto check = [&](const char* name, const Tensor& t) {
-    require<ShapeError>(!t.defined() || t.shape() == Shape{x.size(-1)}, op, ": ", name,
-                        " has shape ", t.defined() ? to_string(t.shape()) : "",
-                        ", last axis of input ", to_string(x.shape()), " is ", x.size(-1));
+    if (!t.defined()) return;
+    require<ShapeError>(t.ndim() == 1 && t.size() == x.size(-1), op, ": ", name, " has shape ",
+                        t.shape(), ", last axis of input ", x.shape(), " is ", x.size(-1));
   };
   check("weight", weight);
   check("bias", bias);

@@ -42,11 +42,11 @@ Tensor rope_by(const Tensor& x, const Tensor& cos, const Tensor& sin, RopeLayout
 }  // namespace
 
 Tensor rope(const Tensor& x, const Tensor& cos, const Tensor& sin, RopeLayout layout) {
-  require<ShapeError>(x.ndim() >= 2, "rope: needs at least 2 axes (..., T, d), got ", to_string(x.shape()));
+  require<ShapeError>(x.ndim() >= 2, "rope: needs at least 2 axes (..., T, d), got ", x.shape());
   require<ShapeError>(cos.ndim() == 2 && cos.shape() == sin.shape() && cos.size(0) == x.size(-2) &&
                           2 * cos.size(1) <= x.size(-1),
-                      "rope: tables ", to_string(cos.shape()), " and ", to_string(sin.shape()), " do not fit x ",
-                      to_string(x.shape()), ": they must be (T, r/2) with r <= d");
+                      "rope: tables ", cos.shape(), " and ", sin.shape(), " do not fit x ",
+                      x.shape(), ": they must be (T, r/2) with r <= d");
   return rope_by(x, cos, sin, layout, 1);
 }
 

@@ -29,8 +29,8 @@ Shape infer_shape(const Tensor& x, const Ints& sizes) {
   } else {
     fits = fits && known == x.size();
   }
-  require<ShapeError>(fits, "reshape: cannot turn shape ", to_string(x.shape()), " into ",
-                      to_string(sizes));
+  require<ShapeError>(fits, "reshape: cannot turn shape ", x.shape(), " into ",
+                      sizes);
   return shape;
 }
 
@@ -62,8 +62,8 @@ Tensor permute(const Tensor& x, const Ints& order) {
   for (std::size_t i = 0; i < from.size(); ++i) inverse[from[i]] = static_cast<std::int64_t>(i);
   require<ShapeError>(
       from.size() == x.ndim() && std::find(inverse.begin(), inverse.end(), -1) == inverse.end(),
-      "permute: order ", to_string(order), " is not a permutation of the axes of shape ",
-      to_string(x.shape()));
+      "permute: order ", order, " is not a permutation of the axes of shape ",
+      x.shape());
   const Shape strides = kernels::strides_of(x.shape());
   Shape shape(from.size()), in_strides(from.size());
   for (std::size_t i = 0; i < from.size(); ++i) {
@@ -116,11 +116,11 @@ Tensor concat(const std::vector<Tensor>& parts, std::int64_t axis) {
     if (along < others.size()) others[along] = 0;
     for (std::size_t k = 0; k < std::min(shape.size(), others.size()); ++k)
       require<ShapeError>(shape.size() != others.size() || k == along || shape[k] == others[k],
-                          "concat: shapes ", to_string(parts[0].shape()), " and ",
-                          to_string(part.shape()), " do not join along axis ", along, ": axis ", k,
+                          "concat: shapes ", parts[0].shape(), " and ",
+                          part.shape(), " do not join along axis ", along, ": axis ", k,
                           " is ", shape[k], " and ", others[k]);
     require<ShapeError>(shape.size() == others.size(), "concat: shapes ",
-                        to_string(parts[0].shape()), " and ", to_string(part.shape()),
+                        parts[0].shape(), " and ", part.shape(),
                         " do not join: ", shape.size(), " and ", others.size(), " axes");
     shape[along] += part.shape()[along];
   }
@@ -150,8 +150,8 @@ Tensor stack(const std::vector<Tensor>& parts, std::int64_t axis) {
     shape.push_back(k == along ? 1 : first[k - (k > along)]);
   std::vector<Tensor> thick;
   for (const Tensor& part : parts) {
-    require<ShapeError>(part.shape() == first, "stack: needs equal shapes, got ", to_string(first),
-                        " and ", to_string(part.shape()));
+    require<ShapeError>(part.shape() == first, "stack: needs equal shapes, got ", first,
+                        " and ", part.shape());
     thick.push_back(reshape(part, shape));
   }
   return concat(thick, static_cast<std::int64_t>(along));
@@ -169,18 +169,18 @@ std::vector<Tensor> split(const Tensor& x, std::int64_t size, std::int64_t axis)
 
 Tensor broadcast_to(const Tensor& x, const Ints& shape) {
   const std::size_t ndim = shape.size(), added = ndim - std::min(ndim, x.ndim());
-  require<ShapeError>(ndim >= x.ndim(), "broadcast_to: shape ", to_string(x.shape()),
-                      " has more axes than ", to_string(shape));
+  require<ShapeError>(ndim >= x.ndim(), "broadcast_to: shape ", x.shape(),
+                      " has more axes than ", shape);
   Shape sizes, strides(ndim);
   const Shape own = kernels::strides_of(x.shape());
   for (std::size_t k = 0; k < ndim; ++k) {
     const std::size_t size = k < added ? 1 : x.shape()[k - added];
     require<ShapeError>(shape[k] >= 0 || (shape[k] == -1 && k >= added),
-                        "broadcast_to: cannot turn shape ", to_string(x.shape()), " into ",
-                        to_string(shape), ": axis ", k, " is ", shape[k]);
+                        "broadcast_to: cannot turn shape ", x.shape(), " into ",
+                        shape, ": axis ", k, " is ", shape[k]);
     sizes.push_back(shape[k] < 0 ? size : static_cast<std::size_t>(shape[k]));
     require<ShapeError>(size == 1 || size == sizes[k], "broadcast_to: cannot turn shape ",
-                        to_string(x.shape()), " into ", to_string(shape), ": axis ", k, " is ",
+                        x.shape(), " into ", shape, ": axis ", k, " is ",
                         size, " and ", sizes[k]);
     strides[k] = size == 1 ? 0 : own[k - added];
   }
@@ -192,7 +192,7 @@ Tensor broadcast_to(const Tensor& x, const Ints& shape) {
 
 Tensor tril(const Tensor& x, std::int64_t k) {
   require<ShapeError>(x.ndim() >= 2, "tril: needs at least 2 axes, got shape ",
-                      to_string(x.shape()));
+                      x.shape());
   const std::size_t rows = x.size(-2), cols = x.size(-1);
   Tensor out = Tensor::empty(x.shape());
   kernels::lower_triangle(x.size() / std::max<std::size_t>(1, rows * cols), rows, cols, k, x.data(),

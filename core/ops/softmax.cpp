@@ -67,9 +67,9 @@ std::size_t check_targets(const Tensor& logits, const Indices& targets,
                       "cross_entropy: logits need at least 1 axis, got shape ()");
   const Shape expected = reduced_shape(logits.shape(), {logits.ndim() - 1}, false);
   const Shape shape(targets.shape().begin(), targets.shape().end());
-  require<ShapeError>(shape == expected, "cross_entropy: logits ", to_string(logits.shape()),
-                      " need one target per row: targets have shape ", to_string(shape),
-                      ", expected ", to_string(expected));
+  require<ShapeError>(shape == expected, "cross_entropy: logits ", logits.shape(),
+                      " need one target per row: targets have shape ", shape,
+                      ", expected ", expected);
   require(options.label_smoothing >= 0 && options.label_smoothing < 1,
           "cross_entropy: label_smoothing must be in [0, 1), got ", options.label_smoothing);
   const auto classes = static_cast<std::int64_t>(logits.size(-1));

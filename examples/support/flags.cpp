@@ -20,7 +20,7 @@ std::string join(const std::vector<std::string>& words) {
   return text;
 }
 
-std::string quoted(const std::string& text) { return '"' + text + '"'; }
+std::string in_quotes(const std::string& text) { return '"' + text + '"'; }
 
 std::string plain(const nlohmann::ordered_json& value) {
   return value.is_string() ? value.get<std::string>() : value.dump();
@@ -113,13 +113,13 @@ void Flags::parse(int argc, char** argv) {
     std::vector<std::string> names;
     for (const Flag& flag : flags_) names.push_back(flag.name);
     throw UsageError("unknown " + std::string(extras[0].starts_with('-') ? "flag " : "argument ") +
-                     quoted(extras[0]) + ": the flags are " + join(names));
+                     in_quotes(extras[0]) + ": the flags are " + join(names));
   }
   for (Flag& flag : flags_) {
     if (app.count(flag.name) == 0) continue;
     given_.insert(flag.name);
     if (flag.text.empty() || !flag.set(flag.text))
-      throw UsageError(flag.name + ": expected " + flag.expected + ", got " + quoted(flag.text));
+      throw UsageError(flag.name + ": expected " + flag.expected + ", got " + in_quotes(flag.text));
   }
 }
 
@@ -137,25 +137,14 @@ void Flags::restore(const Json& saved, const std::set<std::string>& changeable,
     if (!flag.is_setting || (given(flag.name) && changeable.contains(flag.name))) continue;
     const auto found = saved.find(flag.key());
     if (found == saved.end())
-      throw std::runtime_error(source + ": the setting " + quoted(flag.key()) + " is missing");
+      throw std::runtime_error(source + ": the setting " + in_quotes(flag.key()) + " is missing");
     const Json wanted = flag.get();
     if (found->is_string() != wanted.is_string() || !flag.set(plain(*found)))
-      throw std::runtime_error(source + ": the setting " + quoted(flag.key()) + ": expected " +
+      throw std::runtime_error(source + ": the setting " + in_quotes(flag.key()) + ": expected " +
                                flag.expected + ", got " + found->dump());
     if (given(flag.name) && flag.get() != wanted)
       throw UsageError(flag.name + " was " + plain(flag.get()) + " in that run and cannot become " +
                        plain(wanted));
-  }
-}
-
-void Flags::print(std::ostream& out) const {
-  std::size_t width = 0;
-  for (const Flag& flag : flags_) width = std::max(width, flag.key().size());
-  for (const Flag& flag : flags_) {
-    if (!flag.is_setting) continue;
-    const std::string value = plain(flag.get()), name = flag.key();
-    out << name << std::string(width + 2 - name.size(), ' ')
-        << (value.empty() ? flag.standard : value) << '\n';
   }
 }
 
@@ -180,6 +169,16 @@ std::string Flags::help() const {
   text += '\n';
   line("  --help", "Show this and end");
   return text;
+}
+
+void print_settings(std::ostream& out, const Flags::Json& settings) {
+  std::size_t width = 0;
+  for (const auto& item : settings.items()) width = std::max(width, item.key().size());
+  for (const auto& item : settings.items()) {
+    const std::string value = plain(item.value());
+    out << item.key() << std::string(width + 2 - item.key().size(), ' ')
+        << (value.empty() ? "(default)" : value) << '\n';
+  }
 }
 
 }  // namespace examples

@@ -60,7 +60,8 @@ class Flags {
          .set =
              [&value, range](const std::string& text) {
                Number read{};
-               const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), read);
+               const auto [end, error] =
+                   std::from_chars(text.data(), text.data() + text.size(), read);
                const bool whole = error == std::errc() && end == text.data() + text.size();
                // Not (read < low || ...): NaN must fail.
                if (!whole || !(range.low <= read && read <= range.high)) return false;
@@ -82,8 +83,6 @@ class Flags {
   void restore(const Json& saved, const std::set<std::string>& changeable,
                const std::string& source);
 
-  /// One line per setting.
-  void print(std::ostream& out) const;
   std::string help() const;
 
  private:
@@ -101,5 +100,8 @@ class Flags {
   std::vector<Flag> flags_;
   std::set<std::string> given_;
 };
+
+/// One line per setting, values below each other.
+void print_settings(std::ostream& out, const Flags::Json& settings);
 
 }  // namespace examples

@@ -22,7 +22,8 @@ namespace {
 struct TemporaryPath {
   TemporaryPath() {
     static int serial = 0;
-    const auto name = "xgrad-checkpoint-" + std::to_string(::getpid()) + "-" + std::to_string(serial++);
+    const auto name =
+        "xgrad-checkpoint-" + std::to_string(::getpid()) + "-" + std::to_string(serial++);
     path = (std::filesystem::temp_directory_path() / (name + ".safetensors")).string();
   }
   ~TemporaryPath() { std::filesystem::remove(path); }
@@ -37,7 +38,8 @@ struct Net : Module {
 
 std::vector<real> values(const Module& module) {
   std::vector<real> all;
-  for (const auto& [name, tensor] : module.state_dict()) all.insert(all.end(), tensor.data(), tensor.data() + tensor.size());
+  for (const auto& [name, tensor] : module.state_dict())
+    all.insert(all.end(), tensor.data(), tensor.data() + tensor.size());
   return all;
 }
 
@@ -52,7 +54,8 @@ std::string error_of(const std::function<void()>& call) {
 }
 
 template <class T>
-SavedTensor saved(const char* dtype, std::vector<std::size_t> shape, const std::vector<T>& numbers) {
+SavedTensor saved(const char* dtype, std::vector<std::size_t> shape,
+                  const std::vector<T>& numbers) {
   return {dtype, std::move(shape), std::as_bytes(std::span(numbers))};
 }
 
@@ -75,7 +78,8 @@ TEST_CASE("A model comes back from its file bit for bit", "[nn][checkpoint]") {
 
 TEST_CASE("A state dict comes back with its names and metadata", "[nn][checkpoint]") {
   const TemporaryPath file;
-  save_state(file.path, {{"b", tensor({1, 2})}, {"a", scalar(3)}, {"empty", zeros({0, 2})}}, {{"step", "7"}});
+  save_state(file.path, {{"b", tensor({1, 2})}, {"a", scalar(3)}, {"empty", zeros({0, 2})}},
+             {{"step", "7"}});
   const StateDict state = load_state(file.path);
   REQUIRE(state.size() == 3);
   CHECK(state[0].first == "a");
@@ -88,9 +92,10 @@ TEST_CASE("A state dict comes back with its names and metadata", "[nn][checkpoin
 
 TEST_CASE("Files of other float types are converted", "[nn][checkpoint]") {
   const TemporaryPath file;
-  const std::vector<std::uint16_t> halves{0x3C00, 0xC000, 0x3555, 0x0001, 0x3800, 0x4248,   // 1 -2 .333 2^-24 .5 3.14
-                                          0x0000, 0x8000, 0x7BFF, 0x3C01, 0xBC00, 0x4000};  // 0 -0 65504 1.001 -1 2
-  const std::vector<std::uint16_t> brains{0x3F80, 0xC000, 0x4049, 0x3E80};                  // 1 -2 3.14 .25
+  const std::vector<std::uint16_t> halves{
+      0x3C00, 0xC000, 0x3555, 0x0001, 0x3800, 0x4248,   // 1 -2 .333 2^-24 .5 3.14
+      0x0000, 0x8000, 0x7BFF, 0x3C01, 0xBC00, 0x4000};  // 0 -0 65504 1.001 -1 2
+  const std::vector<std::uint16_t> brains{0x3F80, 0xC000, 0x4049, 0x3E80};  // 1 -2 3.14 .25
   const std::vector<double> doubles{0.1};
   save_safetensors(file.path, {.tensors = {{"up.weight", saved("F16", {4, 3}, halves)},
                                            {"up.bias", saved("BF16", {4}, brains)},
@@ -106,7 +111,8 @@ TEST_CASE("Files of other float types are converted", "[nn][checkpoint]") {
   CHECK(net.steps.item() == real(0.1));
 }
 
-TEST_CASE("A file that does not fit the model is named, and the model stays as it was", "[nn][checkpoint]") {
+TEST_CASE("A file that does not fit the model is named, and the model stays as it was",
+          "[nn][checkpoint]") {
   const TemporaryPath file;
   Net net;
   const std::vector<real> before = values(net);
@@ -121,11 +127,15 @@ TEST_CASE("A file that does not fit the model is named, and the model stays as i
         "load: \"up.bias\" (4,) is missing from the file" + where);
   CHECK(text({{"steps", zeros({})}, {"up.weight", zeros({3, 4})}, {"up.bias", zeros({4})}}) ==
         "load: \"up.weight\": file has (3, 4), model has (4, 3)" + where);
-  CHECK(text({{"steps", zeros({})}, {"up.weight", zeros({4, 3})}, {"up.bias", zeros({4})}, {"up.gain", zeros({4})}}) ==
+  CHECK(text({{"steps", zeros({})},
+              {"up.weight", zeros({4, 3})},
+              {"up.bias", zeros({4})},
+              {"up.gain", zeros({4})}}) ==
         "load: the file has \"up.gain\" (4,), the model does not" + where);
 }
 
-TEST_CASE("A file that is missing or damaged throws a runtime_error that names it", "[nn][checkpoint]") {
+TEST_CASE("A file that is missing or damaged throws a runtime_error that names it",
+          "[nn][checkpoint]") {
   const TemporaryPath file;
   Net net;
   CHECK_THROWS_AS(load(net, file.path), std::runtime_error);

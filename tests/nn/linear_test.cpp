@@ -1,4 +1,5 @@
-// Linear and Embedding as layers: initial values, shapes, errors. Their operations are tested in core.
+// Linear and Embedding as layers: initial values, shapes, errors. Their operations are tested in
+// core.
 #include <xgrad/nn/linear.hpp>
 
 #include <algorithm>
@@ -42,7 +43,8 @@ TEST_CASE("Linear computes x W^T + b over the last axis", "[nn][linear]") {
 
 TEST_CASE("Linear starts uniform in 1/sqrt(in) around 0", "[nn][linear]") {
   const Linear layer({.in = 64, .out = 1000});
-  const auto [low, high] = std::minmax_element(layer.weight.data(), layer.weight.data() + layer.weight.size());
+  const auto [low, high] =
+      std::minmax_element(layer.weight.data(), layer.weight.data() + layer.weight.size());
   CHECK(*low >= real(-0.125));
   CHECK(*low < real(-0.1249));
   CHECK(*high <= real(0.125));
@@ -54,13 +56,18 @@ TEST_CASE("Linear starts uniform in 1/sqrt(in) around 0", "[nn][linear]") {
 
 TEST_CASE("Linear says what is wrong with its input", "[nn][linear]") {
   const Linear layer({.in = 784, .out = 128});
-  CHECK(error_of([&] { layer(zeros({32, 28, 28})); }) ==
+  CHECK(error_of([&] {
+          layer(zeros({32, 28, 28}));
+        }) ==
         "Linear(784 -> 128): last axis of input (32, 28, 28) is 28, expected 784; flatten first?");
-  CHECK(error_of([&] { layer(zeros({32, 783})); }) ==
-        "Linear(784 -> 128): last axis of input (32, 783) is 783, expected 784");
-  CHECK(error_of([&] { layer(zeros({0, 28, 28})); }) ==
-        "Linear(784 -> 128): last axis of input (0, 28, 28) is 28, expected 784");
-  CHECK(error_of([&] { layer(scalar(1)); }) == "Linear(784 -> 128): input is 0-d, expected last axis 784");
+  CHECK(error_of([&] {
+          layer(zeros({32, 783}));
+        }) == "Linear(784 -> 128): last axis of input (32, 783) is 783, expected 784");
+  CHECK(error_of([&] {
+          layer(zeros({0, 28, 28}));
+        }) == "Linear(784 -> 128): last axis of input (0, 28, 28) is 28, expected 784");
+  CHECK(error_of([&] { layer(scalar(1)); }) ==
+        "Linear(784 -> 128): input is 0-d, expected last axis 784");
   CHECK(error_of<std::invalid_argument>([] { Linear({.in = 0, .out = 2}); }) ==
         "Linear(0 -> 2): sizes must be positive");
 }

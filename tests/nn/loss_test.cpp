@@ -12,7 +12,8 @@ using namespace xgrad;
 
 namespace {
 
-const std::vector<real> prediction{1, 2, 4, -3, 0.5, -0.25, 8, 0.125}, target{1, 1, 5, -3, 2.5, -1.25, 7, 0};
+const std::vector<real> prediction{1, 2, 4, -3, 0.5, -0.25, 8, 0.125},
+    target{1, 1, 5, -3, 2.5, -1.25, 7, 0};
 
 }  // namespace
 
@@ -23,9 +24,11 @@ TEST_CASE("Losses have PyTorch's values and gradients", "[nn][loss]") {
     std::vector<double> gradient;
   };
   // All numbers are exact in binary.
-  for (const Case& c : {Case{mse_loss, 1.001953125, {0, 0.25, -0.25, 0, -0.5, 0.25, 0.25, 0.03125}},
-                        Case{l1_loss, 0.765625, {0, 0.125, -0.125, 0, -0.125, 0.125, 0.125, 0.125}}}) {
-    Tensor x = tensor(prediction, {2, 4}).requires_grad_(), y = tensor(target, {2, 4}).requires_grad_();
+  for (const Case& c :
+       {Case{mse_loss, 1.001953125, {0, 0.25, -0.25, 0, -0.5, 0.25, 0.25, 0.03125}},
+        Case{l1_loss, 0.765625, {0, 0.125, -0.125, 0, -0.125, 0.125, 0.125, 0.125}}}) {
+    Tensor x = tensor(prediction, {2, 4}).requires_grad_(),
+           y = tensor(target, {2, 4}).requires_grad_();
     Tape tape;
     const Tensor loss = c.loss(x, y);
     CHECK(loss.shape() == Shape{});

@@ -1,4 +1,5 @@
-// The tree of modules: names, modes, initial values, loading, and what happens when things go wrong.
+// The tree of modules: names, modes, initial values, loading, and what happens when things go
+// wrong.
 #include <xgrad/nn/module.hpp>
 
 #include <functional>
@@ -38,8 +39,8 @@ struct DeeperNet : Module {
 };
 
 struct Holder : Module {
-  using Module::Module;
   using Module::adopt;
+  using Module::Module;
 };
 
 std::vector<std::string> names(const StateDict& state) {
@@ -53,9 +54,10 @@ bool same(const Tensor& a, const Tensor& b) {
 }
 
 bool same(const StateDict& a, const StateDict& b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const auto& left, const auto& right) {
-    return left.first == right.first && same(left.second, right.second);
-  });
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [](const auto& left, const auto& right) {
+                      return left.first == right.first && same(left.second, right.second);
+                    });
 }
 
 StateDict copy(const StateDict& state) {
@@ -169,7 +171,8 @@ TEST_CASE("A module has one owner at a time", "[nn][module]") {
   CHECK(names(outlives.named_parameters()) == Names{"other.weight", "other.bias"});
 }
 
-TEST_CASE("A child that fails to be made, or goes away, leaves no trace in its owner", "[nn][module]") {
+TEST_CASE("A child that fails to be made, or goes away, leaves no trace in its owner",
+          "[nn][module]") {
   Sequential net;
   net.emplace<Linear>(LinearOptions{.in = 1, .out = 2});
   CHECK_THROWS_AS(net.emplace<Linear>(LinearOptions{.in = 0, .out = 2}), std::invalid_argument);
@@ -201,7 +204,8 @@ TEST_CASE("freeze stops gradients by name and says how many", "[nn][module]") {
   CHECK(net.freeze("down", false) == 1);
   CHECK(net.down.weight.requires_grad());
   CHECK_FALSE(net.up.weight.requires_grad());
-  CHECK(error_of([&] { net.freeze("middle"); }) == "freeze: no parameter's name contains \"middle\"");
+  CHECK(error_of([&] { net.freeze("middle"); }) ==
+        "freeze: no parameter's name contains \"middle\"");
 }
 
 TEST_CASE("train and eval reach all modules below", "[nn][module]") {
@@ -284,9 +288,11 @@ TEST_CASE("load_state_dict names what disagrees, and then changes nothing", "[nn
     CHECK(same(net.state_dict(), before));
     return text;
   };
-  CHECK(load([](StateDict& s) { s.erase(s.begin() + 2); }) == "load: \"up.weight\" (4, 3) is missing from the file");
-  CHECK(load([](StateDict& s) { s.back().second = zeros({4, 2}); }) ==
-        "load: \"down.weight\": file has (4, 2), model has (2, 4)");
+  CHECK(load([](StateDict& s) { s.erase(s.begin() + 2); }) ==
+        "load: \"up.weight\" (4, 3) is missing from the file");
+  CHECK(load([](StateDict& s) {
+          s.back().second = zeros({4, 2});
+        }) == "load: \"down.weight\": file has (4, 2), model has (2, 4)");
   CHECK(load([](StateDict& s) { s.emplace_back("down.bias", zeros({2})); }) ==
         "load: the file has \"down.bias\" (2,), the model does not");
 }

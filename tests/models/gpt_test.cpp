@@ -1,0 +1,435 @@
+// Gpt: gradients, causality, training, memory, threads and generation. That it is GPT-2 is
+// reference_test.cpp's.
+#include <xgrad/models/gpt.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <xgrad/core/parallel.hpp>
+#include <xgrad/core/tape.hpp>
+#include <xgrad/optim/adam.hpp>
+
+#include "catch.hpp"
+
+using namespace xgrad;
+
+namespace {
+
+const std::vector<std::string> schemes{"rope", "alibi", "nope", "learned", "sinusoidal"};
+
+GptOptions tiny(const std::string& position, std::size_t layers = 1) {
+  return {.vocab = 11,
+          .layers = layers,
+          .heads = 2,
+          .dim = 16,
+          .position = make_position(position, {.length = 16, .dim = 16})};
+}
+
+Indices random_ids(std::size_t B, std::size_t T, std::size_t vocab, std::uint64_t seed = 1) {
+  Rng rng(seed);
+  Indices ids = Indices::from_shape({B, T});
+  for (std::int64_t& id : ids) id = static_cast<std::int64_t>(rng.below(vocab));
+  return ids;
+}
+
+/// One row: (1, T).
+Indices one_row(const std::vector<std::int64_t>& tokens) {
+  Indices ids = Indices::from_shape({1, tokens.size()});
+  std::copy(tokens.begin(), tokens.end(), ids.begin());
+  return ids;
+}
+
+/// Mean loss of predicting `targets`, with gradients left in the parameters.
+real backward(const Gpt& model, const Indices& ids, const Indices& targets) {
+  Tape tape;
+  const Tensor loss = cross_entropy(model(ids), targets);
+  tape.backward(loss);
+  return loss.item();
+}
+
+std::vector<real> train(const Gpt& model, const Indices& ids, const Indices& targets, int steps,
+                        double lr = 1e-2) {
+  AdamW optimizer(model.parameters(), {.lr = lr});
+  std::vector<real> losses;
+  for (int step = 0; step < steps; ++step) {
+    losses.push_back(backward(model, ids, targets));
+    optimizer.step();
+    optimizer.zero_grad();
+  }
+  return losses;
+}
+
+bool same(const Tensor& a, const Tensor& b) {
+  return a.shape() == b.shape() && std::equal(a.data(), a.data() + a.size(), b.data());
+}
+
+struct RestoreThreads {
+  ~RestoreThreads() { set_num_threads(before); }
+  const int before = num_threads();
+};
+
+/// A scheme made up here: keys fade with their position, at a rate that is learned per feature.
+struct FadingKeys : Position {
+  explicit FadingKeys(std::size_t width) : rate(this, "rate", full({width}, real(0.1))) {}
+  Tensor on_key(const Tensor& k, std::size_t start) const override {
+    const auto first = static_cast<real>(start);
+    const Tensor at = reshape(arange(first, first + static_cast<real>(k.size(-2))), {-1, 1});
+    return k * exp(-(at * rate));
+  }
+  Parameter rate;
+};
+
+std::string error_of(const std::function<void()>& call) {
+  try {
+    call();
+  } catch (const std::invalid_argument& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+/// V D + L (12 D^2 + 13 D) + 2 D: a weight of 3 D^2 for attention's projection, D^2 behind it, 8
+/// D^2 in the feed-forward; biases of 3 D + D + 4 D + D; two norms of 2 D.
+constexpr std::size_t gpt_parameters(std::size_t V, std::size_t D, std::size_t L) {
+  return V * D + L * (12 * D * D + 13 * D) + 2 * D;
+}
+static_assert(gpt_parameters(50257, 768, 12) + 1024 * 768 == 124439808);  // GPT-2 small
+
+}  // namespace
+
+TEST_CASE("Gpt has GPT-2's parameters", "[models][gpt]") {
+  const auto count = [](const Gpt& model) {
+    std::size_t total = 0;
+    for (const Tensor& parameter : model.parameters()) total += parameter.size();
+    return total;
+  };
+  CHECK(count(Gpt(tiny("rope", 3))) == gpt_parameters(11, 16, 3));
+  CHECK(count(Gpt(tiny("learned", 3))) == gpt_parameters(11, 16, 3) + 16 * 16);
+  CHECK(Gpt({.vocab = 11, .layers = 1, .heads = 4, .dim = 16, .kv_heads = 1, .bias = false})
+            .to_string() ==
+        "Gpt\n"
+        "  wte: Embedding(11, 16)  176\n"
+        "  drop: Dropout(p = 0)\n"
+        "  h: ModuleList\n"
+        "    0: GptBlock\n"
+        "      ln_1: LayerNorm(16)  16\n"
+        "      attn: CausalSelfAttention(16, 4 heads on 1 key heads)\n"
+        "        c_attn: Linear(16 -> 24)  384\n"
+        "        c_proj: Linear(16 -> 16)  256\n"
+        "        resid_dropout: Dropout(p = 0)\n"
+        "      ln_2: LayerNorm(16)  16\n"
+        "      mlp: FeedForward\n"
+        "        c_fc: Linear(16 -> 64)  1024\n"
+        "        c_proj: Linear(64 -> 16)  1024\n"
+        "        dropout: Dropout(p = 0)\n"
+        "  ln_f: LayerNorm(16)  16\n"
+        "parameters: 2912\n");
+}
+
+TEST_CASE("Gpt starts with GPT-2's initial values", "[models][gpt]") {
+  const Gpt model({.vocab = 100,
+                   .layers = 8,
+                   .heads = 4,
+                   .dim = 64,
+                   .position = make_position("learned", {.length = 64, .dim = 64})});
+  for (const auto& [name, parameter] : model.named_parameters()) {
+    INFO(name);
+    const double deviation = std::sqrt(mean(square(parameter)).item());
+    if (parameter.ndim() == 2) {
+      const double expected = name.ends_with("c_proj.weight") ? 0.02 / 4 : 0.02;  // sqrt(2 * 8) = 4
+      CHECK_THAT(deviation, WithinRel(expected, 0.06));
+    } else {
+      CHECK(deviation == (name.ends_with("weight") ? 1 : 0));
+    }
+  }
+  CHECK(same(Gpt(tiny("rope", 1)).wte.weight, Gpt(tiny("nope", 2)).wte.weight));
+  CHECK(
+      same(Gpt(tiny("rope", 1)).h[0].mlp.c_fc.weight, Gpt(tiny("alibi", 2)).h[0].mlp.c_fc.weight));
+}
+
+TEST_CASE("An untrained Gpt knows nothing: its loss is log V", "[models][gpt]") {
+  for (const std::string& scheme : schemes) {
+    INFO(scheme);
+    const Gpt model({.vocab = 65,
+                     .layers = 2,
+                     .heads = 4,
+                     .dim = 32,
+                     .position = make_position(scheme, {.length = 32, .dim = 32})});
+    const Tensor loss = cross_entropy(model(random_ids(8, 32, 65, 1)), random_ids(8, 32, 65, 2));
+    CHECK_THAT(loss.item(), WithinAbs(std::log(65.0), 0.1));
+  }
+}
+
+TEST_CASE("Gpt's gradients agree with finite differences under every scheme",
+          "[models][gpt][gradcheck]") {
+  if (sizeof(real) == 4) {
+    SUCCEED("checked in double");
+    return;
+  }
+  const Indices ids = random_ids(2, 5, 7, 1), targets = random_ids(2, 5, 7, 2);
+  for (const std::string& scheme : schemes) {
+    Gpt model({.vocab = 7,
+               .layers = 1,
+               .heads = 4,
+               .dim = 16,
+               .kv_heads = 2,
+               .position = make_position(scheme, {.length = 8, .dim = 16})});
+    Rng rng(7);
+    for (Tensor& parameter : model.parameters())  // away from the tiny initial values
+      for (real& value : parameter.mutable_array())
+        value += static_cast<real>(0.5 * (rng.uniform() - 0.5));
+    backward(model, ids, targets);
+    for (auto& [name, parameter] : model.named_parameters())
+      for (int trial = 0; trial < 3; ++trial) {
+        const std::size_t i = rng.below(parameter.size());
+        const auto loss_at = [&](double shift) {
+          real& value = parameter.mutable_data()[i];
+          const real before = value;
+          value += static_cast<real>(shift);
+          const double loss = cross_entropy(model(ids), targets).item();
+          value = before;
+          return loss;
+        };
+        const double step = 6e-5;  // four points: the error is of order step^4
+        const double slope =
+            (8 * (loss_at(step) - loss_at(-step)) - (loss_at(2 * step) - loss_at(-2 * step))) /
+            (12 * step);
+        INFO(scheme << ", " << name << "[" << i << "]");
+        CHECK_THAT(parameter.grad().data()[i], WithinRel(slope, 1e-6) || WithinAbs(slope, 1e-10));
+      }
+  }
+}
+
+TEST_CASE("The tied weight receives the gradients of embedding and head", "[models][gpt]") {
+  const Gpt model(tiny("nope"));
+  const Indices ids = random_ids(2, 5, 6, 1), targets = random_ids(2, 5, 11, 2);
+  backward(model, ids, targets);
+  Tensor embed = model.wte.weight.clone().requires_grad_(),
+         head = model.wte.weight.clone().requires_grad_();
+  Tape tape;
+  const Tensor x = model.ln_f(model.h[0](embedding(embed, ids), 0));
+  tape.backward(cross_entropy(linear(x, head), targets));
+  const Tensor both = embed.grad() + head.grad();
+  CHECK(max(abs(model.wte.weight.grad() - both)).item() < (sizeof(real) == 8 ? 1e-15 : 1e-6));
+  CHECK(max(abs(embed.grad())).item() > 1e-4);
+  CHECK(max(abs(head.grad())).item() > 1e-4);
+}
+
+TEST_CASE("Changing a token leaves earlier logits equal to the bit", "[models][gpt]") {
+  const Indices ids = random_ids(2, 9, 11);
+  for (const std::string& scheme : schemes) {
+    INFO(scheme);
+    const Gpt model(tiny(scheme, 2));
+    const Tensor logits = model(ids);
+    for (const std::int64_t t : {1, 5, 8}) {
+      Indices changed = ids;
+      for (std::size_t b = 0; b < 2; ++b) {
+        std::int64_t& id = changed(b, static_cast<std::size_t>(t));
+        id = (id + 1) % 11;
+      }
+      const Tensor other = model(changed);
+      CHECK(same(slice(other, 1, 0, t), slice(logits, 1, 0, t)));
+      CHECK_FALSE(same(slice(other, 1, t, t + 1), slice(logits, 1, t, t + 1)));
+    }
+  }
+}
+
+TEST_CASE("A common shift of positions matters to absolute schemes alone", "[models][gpt]") {
+  const Indices ids = random_ids(2, 6, 11);
+  for (const std::string& scheme : schemes) {
+    INFO(scheme);
+    const Gpt model(tiny(scheme, 2));
+    const double change = max(abs(model(ids, 9) - model(ids))).item();
+    if (scheme == "learned" || scheme == "sinusoidal")
+      CHECK(change > 1e-3);
+    else
+      CHECK(change < (sizeof(real) == 8 ? 1e-13 : 1e-5));
+  }
+}
+
+TEST_CASE("A position scheme made up by the user trains", "[models][gpt][position]") {
+  const auto scheme = std::make_shared<FadingKeys>(8);
+  const Gpt model({.vocab = 11, .layers = 2, .heads = 2, .dim = 16, .position = scheme});
+  CHECK(model.named_parameters().back().first == "wpe.rate");
+  const Indices ids = random_ids(2, 8, 11, 1), targets = random_ids(2, 8, 11, 2);
+  backward(model, ids, targets);
+  CHECK(max(abs(scheme->rate.grad())).item() > 0);
+  for (Tensor& parameter : model.parameters()) parameter.zero_grad();
+  const Tensor before = scheme->rate.clone();
+  const std::vector<real> losses = train(model, ids, targets, 10);
+  CHECK(losses.back() < losses.front());
+  CHECK_FALSE(same(scheme->rate, before));
+}
+
+TEST_CASE("A learned position belongs to one model at a time", "[models][gpt][position]") {
+  const auto scheme = make_position("learned", {.length = 16, .dim = 16});
+  GptOptions options = tiny("nope");
+  options.position = scheme;
+  {
+    const Gpt model(options);
+    CHECK(scheme->path() == "wpe");
+    CHECK_THROWS_AS(Gpt(options), std::logic_error);
+    CHECK(scheme->path() == "wpe");
+  }
+  CHECK(scheme->path().empty());
+  CHECK(Gpt(options).named_parameters().back().first == "wpe.weight");
+}
+
+TEST_CASE("Gpt says what is wrong with its input", "[models][gpt]") {
+  const Gpt model(tiny("learned"));
+  CHECK(error_of([&] { model(Indices{1, 2, 3}); }) == "Gpt: needs ids (B, T), got 1 axes");
+  CHECK_THROWS_AS(model(one_row({1, 11})), std::invalid_argument);
+  CHECK(error_of([&] { model(random_ids(1, 17, 11)); }) ==
+        "LearnedPosition: positions 0 to 16 are beyond the table of 16");
+  CHECK(error_of([] { Gpt({.layers = 0}); }) == "Gpt: needs at least 1 layer");
+  CHECK(error_of([] { Gpt({.heads = 3, .dim = 16}); }) ==
+        "CausalSelfAttention: width 16 is not divisible by 3 heads");
+}
+
+TEST_CASE("A Gpt in evaluation mode drops nothing, whatever its dropout",
+          "[models][gpt][dropout]") {
+  GptOptions options = tiny("rope");
+  const Gpt plain(options);
+  options.position = make_position("rope", {.length = 16, .dim = 16});
+  options.dropout = 0.3;
+  Gpt model(options);
+  const Indices ids = random_ids(2, 6, 11);
+  CHECK_FALSE(same(model(ids), plain(ids)));
+  CHECK_FALSE(same(model(ids), model(ids)));
+  model.reseed(5);
+  const Tensor logits = model(ids);
+  model.reseed(5);
+  CHECK(same(model(ids), logits));
+  model.eval();
+  CHECK(same(model(ids), plain(ids)));
+}
+
+TEST_CASE("A tiny Gpt memorises a sequence and recites it", "[models][gpt][generate]") {
+  const std::vector<std::int64_t> text{3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9, 7, 9, 3};
+  const Indices ids = one_row({text.begin(), text.end() - 1}),
+                targets = one_row({text.begin() + 1, text.end()});
+  for (const std::string& scheme : schemes) {
+    INFO(scheme);
+    const Gpt model(tiny(scheme, 2));
+    CHECK(train(model, ids, targets, 120).back() < real(0.1));
+    CHECK(generate(model, {3, 1}, {.max_tokens = 14, .context = 16, .temperature = 0}) ==
+          std::vector<std::int64_t>(text.begin() + 2, text.end()));
+  }
+}
+
+TEST_CASE("After the first training step a Gpt asks the system for no more tensor storage",
+          "[models][gpt][memory]") {
+  GptOptions options = tiny("rope", 2);
+  options.dropout = 0.1;
+  Gpt model(options);
+  const Indices ids = random_ids(4, 16, 11, 1), targets = random_ids(4, 16, 11, 2);
+  AdamW optimizer(model.parameters());
+  std::uint64_t after_first = 0;
+  for (int step = 1; step <= 6; ++step) {
+    backward(model, ids, targets);
+    optimizer.step();
+    optimizer.zero_grad();
+    if (step == 1) after_first = memory::stats().allocations;
+  }
+  CHECK(memory::stats().allocations == after_first);
+}
+
+TEST_CASE("Training a Gpt gives the same losses for any number of threads, and again",
+          "[models][gpt][threads]") {
+  const RestoreThreads restore;
+  const Indices ids = random_ids(8, 64, 65, 1), targets = random_ids(8, 64, 65, 2);
+  std::vector<real> first;
+  for (const int threads : {1, 2, 3, 1}) {
+    set_num_threads(threads);
+    Gpt model({.vocab = 65,
+               .layers = 1,
+               .heads = 4,
+               .dim = 64,
+               .dropout = 0.1,
+               .position = make_position("rope", {.length = 64, .dim = 64})});
+    model.reseed(1);
+    const std::vector<real> losses = train(model, ids, targets, 5);
+    if (first.empty()) first = losses;
+    INFO(threads << " threads");
+    CHECK(losses == first);
+    CHECK(losses.back() < losses.front());
+  }
+}
+
+TEST_CASE("generate repeats itself for a seed, and follows the likeliest token at temperature 0",
+          "[models][gpt][generate]") {
+  const Gpt model(tiny("rope"));
+  const std::vector<std::int64_t> prompt{1, 2, 3};
+  const auto text = [&](const GenerateOptions& options) {
+    return generate(model, prompt, options);
+  };
+  const auto sampled = text({.max_tokens = 30, .seed = 1});
+  CHECK(sampled.size() == 30);
+  CHECK(text({.max_tokens = 30, .seed = 1}) == sampled);
+  CHECK(text({.max_tokens = 30, .seed = 2}) != sampled);
+  CHECK(text({.max_tokens = 0}).empty());
+
+  std::vector<std::int64_t> tokens = prompt;
+  for (int i = 0; i < 10; ++i) {
+    const Tensor logits = model(one_row(tokens));
+    const real* last = logits.data() + (tokens.size() - 1) * 11;
+    tokens.push_back(std::max_element(last, last + 11) - last);
+  }
+  const std::vector<std::int64_t> likeliest(tokens.begin() + 3, tokens.end());
+  CHECK(text({.max_tokens = 10, .temperature = 0}) == likeliest);
+  CHECK(text({.max_tokens = 10, .temperature = 0, .seed = 9}) == likeliest);
+  CHECK(text({.max_tokens = 10, .top_k = 1, .seed = 9}) == likeliest);
+  CHECK(text({.max_tokens = 10, .temperature = 1e-9}) == likeliest);
+}
+
+TEST_CASE("generate samples with the model's probabilities, among the top k",
+          "[models][gpt][generate]") {
+  Gpt model(tiny("nope"));
+  for (real& value : model.wte.weight.mutable_array())
+    value *= 30;  // from nearly uniform to clear preferences
+  const Tensor logits = reshape(model(one_row({4})), {11}) / real(2);
+  const Tensor p = softmax(logits);
+  std::vector<int> seen(11, 0), seen_top(11, 0);
+  for (std::uint64_t seed = 0; seed < 1000; ++seed) {
+    ++seen[static_cast<std::size_t>(
+        generate(model, {4}, {.max_tokens = 1, .temperature = 2, .seed = seed})[0])];
+    ++seen_top[static_cast<std::size_t>(
+        generate(model, {4}, {.max_tokens = 1, .temperature = 2, .top_k = 3, .seed = seed})[0])];
+  }
+  std::vector<real> sorted(p.data(), p.data() + 11);
+  std::sort(sorted.rbegin(), sorted.rend());
+  for (std::size_t i = 0; i < 11; ++i) {
+    const double expected = p.data()[i], deviation = std::sqrt(expected * (1 - expected) / 1000);
+    CHECK_THAT(seen[i] / 1000.0, WithinAbs(expected, 4 * deviation + 1e-3));
+    const double top =
+        p.data()[i] >= sorted[2] ? expected / (sorted[0] + sorted[1] + sorted[2]) : 0;
+    CHECK_THAT(seen_top[i] / 1000.0, WithinAbs(top, 4 * std::sqrt(top * (1 - top) / 1000)));
+  }
+}
+
+TEST_CASE("generate looks at the last tokens of its context only", "[models][gpt][generate]") {
+  const Gpt model(tiny("rope"));
+  const auto text = [&](std::vector<std::int64_t> prompt) {
+    return generate(model, std::move(prompt), {.max_tokens = 20, .context = 4, .seed = 3});
+  };
+  CHECK(text({9, 8, 7, 1, 2, 3, 4}) == text({1, 2, 3, 4}));
+  // A learned table of 16 limits the context to 16 by itself.
+  CHECK(generate(Gpt(tiny("learned")), {1}, {.max_tokens = 30}).size() == 30);
+}
+
+TEST_CASE("generate records nothing and checks its settings", "[models][gpt][generate]") {
+  const Gpt model(tiny("rope"));
+  Tape tape;
+  generate(model, {1}, {.max_tokens = 2});
+  CHECK(tape.size() == 0);
+  CHECK(error_of([&] { generate(model, {}, {}); }) == "generate: the prompt is empty");
+  CHECK(error_of([&] { generate(model, {1}, {.context = 0}); }) ==
+        "generate: the context must be at least 1");
+  CHECK(error_of([&] { generate(model, {1}, {.temperature = -1}); }) ==
+        "generate: temperature must be >= 0, got -1");
+  CHECK_THROWS_AS(generate(model, {11}, {}), std::invalid_argument);
+}

@@ -1,0 +1,463 @@
+// Attention: a worked example for three schemes, plain loops, and the properties that a mistake in
+// masks, groups or positions would break.
+#include <xgrad/nn/attention.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <xgrad/core/tape.hpp>
+
+#include "catch.hpp"
+
+using namespace xgrad;
+
+namespace {
+
+constexpr double exact = sizeof(real) == 8 ? 1e-12 : 2e-5;
+
+void check_near(const Tensor& x, const std::vector<double>& expected, double tolerance = exact) {
+  REQUIRE(x.size() == expected.size());
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    INFO("element " << i);
+    CHECK_THAT(x.data()[i], WithinAbs(expected[i], tolerance));
+  }
+}
+
+double distance(const Tensor& a, const Tensor& b) {
+  REQUIRE(a.shape() == b.shape());
+  double worst = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    const double difference = std::abs(double{a.data()[i]} - double{b.data()[i]});
+    if (!(difference <= worst)) worst = difference;
+  }
+  return worst;
+}
+
+bool same(const Tensor& a, const Tensor& b) { return distance(a, b) == 0; }
+
+bool finite(const Tensor& x) {
+  return std::all_of(x.data(), x.data() + x.size(), [](real v) { return std::isfinite(v); });
+}
+
+Tensor random(const Ints& shape, std::uint64_t seed = 1) {
+  Rng rng(seed);
+  return randn(shape, rng);
+}
+
+/// x with the tokens (second to last axis) in another order.
+Tensor reorder(const Tensor& x, const std::vector<std::int64_t>& order) {
+  std::vector<Tensor> rows;
+  for (const std::int64_t t : order) rows.push_back(slice(x, -2, t, t + 1));
+  return concat(rows, -2);
+}
+
+/// Rows `order` of a matrix or vector.
+Tensor pick(const Tensor& x, const std::vector<std::size_t>& order) {
+  std::vector<Tensor> rows;
+  for (const std::size_t r : order)
+    rows.push_back(slice(x, 0, static_cast<std::int64_t>(r), static_cast<std::int64_t>(r + 1)));
+  return concat(rows, 0);
+}
+
+void assign(Tensor target, const Tensor& source) {
+  REQUIRE(target.shape() == source.shape());
+  std::copy_n(source.data(), source.size(), target.mutable_data());
+}
+
+/// The definition, in double, one number at a time.
+std::vector<double> by_loops(const Tensor& q, const Tensor& k, const Tensor& v,
+                             const AttentionOptions& o) {
+  const std::size_t B = q.size(0), H = q.size(1), queries = q.size(2), d = q.size(3);
+  const std::size_t K = k.size(1), keys = k.size(2), e = v.size(3);
+  const double scale = o.scale.value_or(1 / std::sqrt(static_cast<double>(d)));
+  std::vector<double> out;
+  for (std::size_t b = 0; b < B; ++b)
+    for (std::size_t h = 0; h < H; ++h)
+      for (std::size_t i = 0; i < queries; ++i) {
+        const double at = static_cast<double>(i + keys) - static_cast<double>(queries);
+        const std::size_t plane = b * K + h / (H / K);
+        std::vector<double> mixed(e, 0);
+        double total = 0;
+        for (std::size_t j = 0; j < keys; ++j) {
+          const double behind = at - static_cast<double>(j);
+          if (o.causal && behind < 0) continue;
+          double score = 0;
+          for (std::size_t c = 0; c < d; ++c)
+            score += double{q.data()[((b * H + h) * queries + i) * d + c]} *
+                     k.data()[(plane * keys + j) * d + c];
+          score = scale * score - (o.slopes.empty() ? 0 : o.slopes[h] * std::abs(behind));
+          total += std::exp(score);
+          for (std::size_t c = 0; c < e; ++c)
+            mixed[c] += std::exp(score) * v.data()[(plane * keys + j) * e + c];
+        }
+        for (const double number : mixed) out.push_back(total > 0 ? number / total : 0);
+      }
+  return out;
+}
+
+CausalSelfAttention layer(const char* position, std::size_t heads = 4, std::size_t kv_heads = 0,
+                          double dropout = 0) {
+  return CausalSelfAttention({.dim = 16,
+                              .heads = heads,
+                              .kv_heads = kv_heads,
+                              .dropout = dropout,
+                              .position = make_position(position, {.length = 32, .dim = 16})});
+}
+
+std::string error_of(const std::function<void()>& call) {
+  try {
+    call();
+  } catch (const std::invalid_argument& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+}  // namespace
+
+TEST_CASE("Attention agrees with a worked example for NoPE, ALiBi and RoPE", "[nn][attention]") {
+  struct Case {
+    const char* name;
+    std::vector<double> weights, value, dq, dk, dv;
+  };
+  const std::vector<Case> cases{
+      {"NoPE",
+       {1, 0, 0, .370439904, .629560096, 0, .4921979288, .2651146825, .2426873887},
+       {1, 2, -.2591201919, 1.055659856, .2877550935, .9349376574},
+       {0, 0, .0412268323, .0824536646, .2198213003, -.3599611203},
+       {.1493899242, -.5151060322, -.0766986769, .2243410428, -.0726912473, .2907649894},
+       {1.3082694342, .1217580248, .3810587186, -.3644454135, .0606718472, .2426873887}},
+      {"ALiBi",
+       {1, 0, 0, .2630201151, .7369798849, 0, .3097550402, .2750803835, .4151645763},
+       {1, 2, -.4739597697, .8945301727, .1384658008, .4456768399},
+       {0, 0, .034266489, .0685329781, .3204267271, -.3019126551},
+       {.1311711553, -.4561516431, -.0454651454, .1133276034, -.0857060099, .3428240397},
+       {1.2089488176, .0467349251, .4372600383, -.4618995013, .1037911441, .4151645763}},
+      {"RoPE",
+       {1, 0, 0, .3564212459, .6435787541, 0, .3386156025, .4779289466, .1834554509},
+       {1, 2, -.2871575082, 1.0346318688, -.0934494814, .77860409},
+       {0, 0, .0762514665, .1059011399, -.2622626399, -.1445760448},
+       {.3783560698, .2206021401, -.207290216, .1374345121, -.0467890494, .1871561975},
+       {1.2628645236, -.0178056434, .4412716137, -.1656498075, .0458638627, .1834554509}},
+  };
+  const double printed = sizeof(real) == 8 ? 6e-11 : 2e-5;
+  for (const Case& c : cases) {
+    INFO(c.name);
+    const std::string name = c.name;
+    const Rope rope;
+    const AttentionOptions options{.slopes = name == "ALiBi" ? std::vector<real>{0.5}
+                                                             : std::vector<real>{}};
+    const auto turn = [&](const Tensor& x) { return name == "RoPE" ? rope.on_query(x, 0) : x; };
+    Tensor q = tensor({1, 0.5, -0.5, 1, 0.25, -1}, {1, 1, 3, 2}).requires_grad_();
+    Tensor k = tensor({0.5, -0.25, 1, 0.75, -0.5, 0.5}, {1, 1, 3, 2}).requires_grad_();
+    Tensor v = tensor({1, 2, -1, 0.5, 0.25, -0.75}, {1, 1, 3, 2}).requires_grad_();
+    const Tensor identity = tensor({1, 0, 0, 0, 1, 0, 0, 0, 1}, {1, 1, 3, 3});
+    check_near(composite::attention(turn(q), turn(k), identity, options), c.weights, printed);
+    Tape tape;
+    const Tensor y = composite::attention(turn(q), turn(k), v, options);
+    check_near(y, c.value, printed);
+    tape.backward(y, tensor({1, 0, 0.5, -1, 0.25, 1}, {1, 1, 3, 2}));
+    check_near(q.grad(), c.dq, printed);
+    check_near(k.grad(), c.dk, printed);
+    check_near(v.grad(), c.dv, printed);
+  }
+}
+
+TEST_CASE("Attention agrees with plain loops", "[nn][attention]") {
+  struct Case {
+    std::size_t heads, kv_heads, queries, keys, d, e;
+    AttentionOptions options;
+  };
+  for (const Case& c :
+       {Case{4, 4, 5, 5, 3, 3, {}}, Case{4, 2, 3, 7, 2, 5, {}}, Case{6, 1, 1, 9, 4, 4, {}},
+        Case{6, 3, 5, 6, 4, 2, {.slopes = alibi_slopes(6)}},
+        Case{2, 2, 4, 4, 3, 3, {.causal = false}},
+        Case{2, 1, 4, 6, 3, 3, {.scale = 2, .slopes = {0, 1.5}}}, Case{2, 1, 5, 3, 3, 3, {}},
+        Case{2, 1, 4, 6, 3, 3, {.causal = false, .slopes = {0.5, 0.25}}}}) {
+    INFO(c.heads << " heads on " << c.kv_heads << ", " << c.queries << " queries, " << c.keys
+                 << " keys");
+    const Tensor q = random({2, c.heads, c.queries, c.d}, 1),
+                 k = random({2, c.kv_heads, c.keys, c.d}, 2),
+                 v = random({2, c.kv_heads, c.keys, c.e}, 3);
+    const Tensor y = composite::attention(q, k, v, c.options);
+    CHECK(y.shape() == Shape{2, c.heads, c.queries, c.e});
+    check_near(y, by_loops(q, k, v, c.options));
+  }
+}
+
+TEST_CASE("ALiBi alone weighs keys by exp(-m distance)", "[nn][attention][alibi]") {
+  // Head 0 of 8, one query after another: biases 0; -0.5 0; -1 -0.5 0; -1.5 -1 -0.5 0.
+  std::vector<real> eye(16, 0);
+  for (std::size_t i = 0; i < 4; ++i) eye[5 * i] = 1;
+  const Tensor nothing = zeros({1, 8, 4, 2});
+  const Tensor identity = broadcast_to(tensor(eye, {1, 1, 4, 4}), {1, 8, 4, 4});
+  const Tensor weights =
+      composite::attention(nothing, nothing, identity, {.slopes = alibi_slopes(8)});
+  const double biases[4][4]{{0}, {-0.5, 0}, {-1, -0.5, 0}, {-1.5, -1, -0.5, 0}};
+  for (std::size_t i = 0; i < 4; ++i) {
+    double total = 0;
+    for (std::size_t j = 0; j <= i; ++j) total += std::exp(biases[i][j]);
+    for (std::size_t j = 0; j < 4; ++j)
+      CHECK_THAT(weights.data()[4 * i + j],
+                 WithinAbs(j <= i ? std::exp(biases[i][j]) / total : 0, exact));
+  }
+}
+
+TEST_CASE("The last query sees all keys when there are fewer queries than keys",
+          "[nn][attention]") {
+  const Tensor q = random({2, 4, 9, 4}, 1), k = random({2, 2, 9, 4}, 2),
+               v = random({2, 2, 9, 3}, 3);
+  for (const AttentionOptions& options :
+       {AttentionOptions{}, AttentionOptions{.slopes = alibi_slopes(4)}}) {
+    const Tensor whole = composite::attention(q, k, v, options);
+    for (const std::int64_t first : {1, 6, 8})
+      CHECK(distance(composite::attention(slice(q, 2, first, 9), k, v, options),
+                     slice(whole, 2, first, 9)) < exact);
+  }
+  const Rope rope;
+  const Tensor keys = rope.on_key(k, 0);
+  const Tensor whole = composite::attention(rope.on_query(q, 0), keys, v);
+  CHECK(distance(composite::attention(rope.on_query(slice(q, 2, 7, 9), 7), keys, v),
+                 slice(whole, 2, 7, 9)) < exact);
+}
+
+TEST_CASE("A query that sees no key gives zeros and has no gradient", "[nn][attention]") {
+  Tensor q = random({1, 2, 5, 3}, 1).requires_grad_(), k = random({1, 1, 2, 3}, 2).requires_grad_(),
+         v = random({1, 1, 2, 3}, 3).requires_grad_();
+  Tape tape;
+  const Tensor y = composite::attention(q, k, v);  // queries 0, 1, 2 stand before key 0
+  CHECK(max(abs(slice(y, 2, 0, 3))).item() == 0);
+  CHECK(min(abs(slice(y, 2, 3, 5))).item() > 0);
+  tape.backward(y, random(y.shape(), 4));
+  CHECK(max(abs(slice(q.grad(), 2, 0, 4))).item() == 0);  // query 3 sees one key: nothing to choose
+  CHECK(max(abs(slice(q.grad(), 2, 4, 5))).item() > 0);
+
+  // Keys and values hear from the two queries that see them alone.
+  Tensor k2 = k.clone().requires_grad_(), v2 = v.clone().requires_grad_();
+  Tape part;
+  part.backward(composite::attention(slice(q, 2, 3, 5), k2, v2),
+                slice(random(y.shape(), 4), 2, 3, 5));
+  CHECK(distance(k.grad(), k2.grad()) < exact);
+  CHECK(distance(v.grad(), v2.grad()) < exact);
+}
+
+TEST_CASE("Huge scores give finite results and gradients", "[nn][attention]") {
+  for (const real sign : {real(1), real(-1)}) {
+    Tensor q = (sign * 100 * ones({1, 1, 6, 4})).requires_grad_();
+    Tensor k = (100 * random({1, 1, 6, 4})).requires_grad_();
+    std::fill_n(k.mutable_data(), 4, real(100));  // key 0: the score is ±100 * 100 * 4 / 2 = ±2e4
+    Tensor v = random({1, 1, 6, 4}, 2).requires_grad_();
+    for (const std::vector<real>& slopes : {std::vector<real>{}, std::vector<real>{1e4}}) {
+      Tape tape;
+      const Tensor y = composite::attention(q, k, v, {.slopes = slopes});
+      tape.backward(sum(y));
+      CHECK(finite(y));
+      for (const Tensor& x : {q, k, v}) CHECK(finite(x.grad()));
+    }
+  }
+}
+
+TEST_CASE("Changing a token leaves earlier outputs equal to the bit", "[nn][attention]") {
+  for (const char* position : {"nope", "alibi", "rope"}) {
+    INFO(position);
+    const CausalSelfAttention attn = layer(position, 4, 2);
+    const Tensor x = random({2, 9, 16});
+    const Tensor y = attn(x);
+    for (const std::int64_t t : {0, 4, 8}) {
+      const Tensor changed =
+          concat({slice(x, 1, 0, t), slice(x, 1, t, t + 1) + 1, slice(x, 1, t + 1, 9)}, 1);
+      const Tensor z = attn(changed);
+      CHECK((t == 0 || same(slice(z, 1, 0, t), slice(y, 1, 0, t))));
+      for (std::int64_t s = t; s < 9; ++s)
+        CHECK_FALSE(same(slice(z, 1, s, s + 1), slice(y, 1, s, s + 1)));
+    }
+  }
+}
+
+TEST_CASE("Grouped-query attention is multi-head attention with repeated keys and values",
+          "[nn][attention]") {
+  for (const std::size_t kv_heads : {1, 2, 4})
+    for (const char* position : {"rope", "alibi"}) {
+      INFO(kv_heads << " key heads, " << position);
+      const CausalSelfAttention grouped = layer(position, 4, kv_heads), full = layer(position, 4);
+      const std::size_t d = 4, group = 4 / kv_heads;
+      std::vector<std::size_t> rows;  // of the grouped projection, for each row of the full one
+      for (std::size_t r = 0; r < 16; ++r) rows.push_back(r);
+      for (std::size_t part = 0; part < 2; ++part)
+        for (std::size_t h = 0; h < 4; ++h)
+          for (std::size_t c = 0; c < d; ++c)
+            rows.push_back(16 + (part * kv_heads + h / group) * d + c);
+      assign(full.c_attn.weight, pick(grouped.c_attn.weight, rows));
+      assign(full.c_attn.bias, pick(grouped.c_attn.bias, rows));
+      assign(full.c_proj.weight, grouped.c_proj.weight);
+      assign(full.c_proj.bias, grouped.c_proj.bias);
+
+      const Tensor x = random({2, 7, 16}), seed = random({2, 7, 16}, 2);
+      Tape tape;
+      const Tensor a = grouped(x), b = full(x);
+      CHECK(distance(a, b) < exact);
+      const Tensor ga = tape.gradient(a, grouped.c_attn.weight, {.retain = true}, seed);
+      const Tensor gb = tape.gradient(b, full.c_attn.weight, {}, seed);
+      // A shared row collects the gradients of all its copies.
+      std::vector<double> collected(ga.size(), 0);
+      for (std::size_t r = 0; r < rows.size(); ++r)
+        for (std::size_t c = 0; c < 16; ++c) collected[rows[r] * 16 + c] += gb.data()[r * 16 + c];
+      check_near(ga, collected, 10 * exact);
+    }
+}
+
+TEST_CASE("A common shift of positions changes nothing for RoPE and ALiBi", "[nn][attention]") {
+  const Tensor x = random({2, 9, 16});
+  for (const char* position : {"rope", "alibi"}) {
+    const CausalSelfAttention attn = layer(position);
+    for (const std::size_t start : {1, 7, 300}) CHECK(distance(attn(x, start), attn(x)) < exact);
+  }
+}
+
+TEST_CASE("RoPE's layouts agree after the rows inside every head are permuted",
+          "[nn][attention][rope]") {
+  const auto make = [](RopeLayout layout) {
+    return CausalSelfAttention(
+        {.dim = 16, .heads = 2, .position = std::make_shared<Rope>(RopeOptions{.layout = layout})});
+  };
+  const CausalSelfAttention interleaved = make(RopeLayout::interleaved),
+                            half = make(RopeLayout::half_split);
+  const Tensor x = random({2, 9, 16});
+  for (std::size_t i = 0; i < 4; ++i) assign(half.parameters()[i], interleaved.parameters()[i]);
+  CHECK(distance(half(x), interleaved(x)) > 0.01);
+
+  // W_hs[h d + a d/2 + i] = W_il[h d + 2i + a] for queries and keys; values stay.
+  const std::size_t d = 8;
+  std::vector<std::size_t> rows;
+  for (std::size_t h = 0; h < 4; ++h)  // two query heads, two key heads
+    for (std::size_t a = 0; a < 2; ++a)
+      for (std::size_t i = 0; i < d / 2; ++i) rows.push_back(h * d + 2 * i + a);
+  for (std::size_t r = 32; r < 48; ++r) rows.push_back(r);
+  assign(half.c_attn.weight, pick(interleaved.c_attn.weight, rows));
+  assign(half.c_attn.bias, pick(interleaved.c_attn.bias, rows));
+  CHECK(distance(half(x), interleaved(x)) < exact);
+}
+
+TEST_CASE("One causal layer without positions knows the prefix as a set, two know its order",
+          "[nn][attention]") {
+  const CausalSelfAttention first = layer("nope"), second = layer("nope");
+  const Tensor x = random({1, 12, 16});
+  const Tensor mixed = reorder(x, {5, 2, 9, 0, 7, 1, 10, 4, 3, 8, 6, 11});  // the last token stays
+  const auto last = [](const Tensor& y) { return slice(y, 1, 11, 12); };
+  const auto two = [&](const Tensor& y) { return second(first(y)); };
+  CHECK(distance(last(first(mixed)), last(first(x))) < exact);
+  CHECK(distance(last(two(mixed)), last(two(x))) > 1e-3);
+  CHECK(distance(last(layer("rope")(mixed)), last(layer("rope")(x))) > 1e-3);
+}
+
+TEST_CASE("Bidirectional attention without positions moves with its tokens", "[nn][attention]") {
+  const std::vector<std::int64_t> order{5, 2, 9, 0, 7, 1, 10, 4, 3, 8, 6, 11};
+  const Tensor x = random({1, 2, 12, 4});
+  const auto depth = [](Tensor y, int layers, bool causal) {
+    for (int i = 0; i < layers; ++i) y = y + composite::attention(y, y, y, {.causal = causal});
+    return y;
+  };
+  for (const int layers : {1, 2}) {
+    CHECK(distance(depth(reorder(x, order), layers, false),
+                   reorder(depth(x, layers, false), order)) < 20 * exact);
+    CHECK(distance(depth(reorder(x, order), layers, true), reorder(depth(x, layers, true), order)) >
+          0.1);
+  }
+}
+
+TEST_CASE("Dropout of attention repeats after reseed and rests in evaluation",
+          "[nn][attention][dropout]") {
+  CausalSelfAttention attn = layer("rope", 4, 2, 0.5);
+  const CausalSelfAttention plain = layer("rope", 4, 2);
+  const Tensor x = random({2, 9, 16});
+  attn.reseed(1);
+  const Tensor first = attn(x), second = attn(x);
+  CHECK_FALSE(same(first, second));
+  attn.reseed(1);
+  CHECK(same(attn(x), first));
+  CHECK(same(attn(x), second));
+  attn.eval();
+  CHECK(same(attn(x), plain(x)));
+}
+
+TEST_CASE("Dropout of the weights scales what it keeps, and its gradient goes the same way",
+          "[nn][attention][dropout]") {
+  // With values of 1 an output is the sum of the kept weights over 1 - p: 1 on average.
+  Rng rng(3);
+  const Tensor q = random({4, 4, 32, 4}, 1), k = random({4, 4, 32, 4}, 2);
+  Tensor v = ones({4, 4, 32, 1}).requires_grad_();
+  Tape tape;
+  const Tensor y = composite::attention(q, k, v, {.dropout = 0.25, .rng = &rng});
+  CHECK_THAT(mean(y).item(), WithinAbs(1, 0.03));
+  CHECK(max(y).item() <= real(4.0 / 3 + 1e-5));
+  tape.backward(sum(y));
+  CHECK_THAT(sum(v.grad()).item(), WithinRel(double{sum(y).item()}, 1e-5));
+}
+
+TEST_CASE("Attention can be differentiated twice", "[nn][attention][gradcheck]") {
+  const Tensor q = random({1, 2, 4, 3}, 1), v = random({1, 1, 5, 3}, 3),
+               seed = random({1, 2, 4, 3}, 4);
+  const Tensor u = random({1, 2, 4, 3}, 5), w = random({1, 1, 5, 3}, 6);
+  Tensor k = random({1, 1, 5, 3}, 2).requires_grad_();
+  // s(k) = <d<seed, y>/dq, u>; its derivative along w, by a second sweep and by a difference.
+  const auto s = [&](Tape& tape, const Tensor& keys) {
+    Tensor queries = q.clone().requires_grad_();
+    const Tensor y = composite::attention(queries, keys, v, {.slopes = {0.5, 0.25}});
+    return sum(tape.gradient(y, queries, {.record = true}, seed) * u);
+  };
+  const auto value = [&](real step) {
+    Tape tape;
+    return double{s(tape, k.detach() + step * w).item()};
+  };
+  Tape tape;
+  const Tensor along = sum(tape.gradient(s(tape, k), k) * w);
+  const double step = sizeof(real) == 8 ? 6e-6 : 1e-2;
+  const double slope =
+      (value(static_cast<real>(step)) - value(static_cast<real>(-step))) / (2 * step);
+  CHECK_THAT(along.item(), WithinRel(slope, sizeof(real) == 8 ? 1e-7 : 1e-2));
+}
+
+TEST_CASE("Attention says what does not fit", "[nn][attention]") {
+  const Tensor q = zeros({1, 4, 3, 2}), k = zeros({1, 2, 3, 2});
+  CHECK(error_of([&] {
+          composite::attention(q, zeros({1, 3, 3, 2}), zeros({1, 3, 3, 2}));
+        }) ==
+        "attention: q (1, 4, 3, 2), k (1, 3, 3, 2), v (1, 3, 3, 2) do not fit (B, H, Tq, d), (B, "
+        "K, Tk, d), (B, K, Tk, e) "
+        "with H a multiple of K");
+  CHECK_THROWS_AS(composite::attention(q, zeros({1, 2, 3, 4}), k), ShapeError);
+  CHECK_THROWS_AS(composite::attention(q, k, zeros({1, 2, 4, 2})), ShapeError);
+  CHECK_THROWS_AS(composite::attention(q, zeros({2, 2, 3, 2}), zeros({2, 2, 3, 2})), ShapeError);
+  CHECK_THROWS_AS(composite::attention(zeros({4, 3, 2}), k, k), ShapeError);
+  CHECK(error_of([&] {
+          composite::attention(q, k, k, {.slopes = {1, 2}});
+        }) == "attention: 2 slopes for 4 heads");
+  CHECK(error_of([&] { composite::attention(q, k, k, {.dropout = 0.1}); }) ==
+        "attention: dropout needs a random stream");
+  CHECK(error_of([] { CausalSelfAttention({.dim = 10, .heads = 4}); }) ==
+        "CausalSelfAttention: width 10 is not divisible by 4 heads");
+  CHECK(error_of([] { CausalSelfAttention({.dim = 12, .heads = 4, .kv_heads = 3}); }) ==
+        "CausalSelfAttention: 4 heads are not divisible by 3 key heads");
+  CHECK(error_of([] {
+          layer("nope")(zeros({3, 16}));
+        }) == "CausalSelfAttention: needs (B, T, 16), got (3, 16)");
+}
+
+TEST_CASE("The attention layer names and prints itself", "[nn][attention]") {
+  std::vector<std::string> names;
+  const CausalSelfAttention attn = layer("rope", 4, 2, 0.1);
+  for (const auto& [name, parameter] : attn.named_parameters())
+    names.push_back(name + ' ' + to_string(parameter.shape()));
+  CHECK(names == std::vector<std::string>{"c_attn.weight (32, 16)", "c_attn.bias (32,)",
+                                          "c_proj.weight (16, 16)", "c_proj.bias (16,)"});
+  CHECK(attn.to_string() ==
+        "CausalSelfAttention(16, 4 heads on 2 key heads)\n"
+        "  c_attn: Linear(16 -> 32)  544\n"
+        "  c_proj: Linear(16 -> 16)  272\n"
+        "  resid_dropout: Dropout(p = 0.1)\n"
+        "parameters: 816\n");
+}
