@@ -22,8 +22,7 @@ using namespace xgrad;
 using namespace examples;
 using Json = Flags::Json;
 
-// ---- settings
-// ----------------------------------------------------------------------------------------------
+// ---- settings -----------------------------------------------------------------------------------
 
 struct Settings {
   std::string data, out = "runs/demo", position = "rope";
@@ -119,8 +118,7 @@ CommandLine parse(int argc, char** argv) {
   return {s, flags.settings(), resumed};
 }
 
-// ---- data
-// --------------------------------------------------------------------------------------------------
+// ---- data ---------------------------------------------------------------------------------------
 
 struct Batch {
   Indices x, y;  // (B, T) each; y is x one character later
@@ -166,8 +164,7 @@ double validation_loss(Gpt& model, const std::vector<std::int64_t>& text, const 
   return total / static_cast<double>(count);
 }
 
-// ---- results
-// -----------------------------------------------------------------------------------------------
+// ---- results ------------------------------------------------------------------------------------
 
 std::string loss_picture(const MetricsLog& metrics) {
   Series train{"training", {}, {}}, validation{"validation", {}, {}};
@@ -196,8 +193,7 @@ void require_same_text(const Json& now, const Json& before, const std::string& n
                               " has changed since that run");
 }
 
-// ---- the method
-// --------------------------------------------------------------------------------------------
+// ---- the method ---------------------------------------------------------------------------------
 
 void run(int argc, char** argv) {
   const CommandLine line = parse(argc, argv);
