@@ -32,11 +32,13 @@ Gpt::Gpt(GptOptions o)
   require(options.layers > 0, "Gpt: needs at least 1 layer");
   for (std::size_t i = 0; i < options.layers; ++i) h.emplace(options);
   if (options.position) adopt("wpe", *options.position);
-  const double residual = 0.02 / std::sqrt(2.0 * static_cast<double>(options.layers));
   for (auto& [name, parameter] : named_parameters()) {
-    if (parameter.ndim() == 2)
-      init::normal(parameter, 0, static_cast<real>(name.ends_with("c_proj.weight") ? residual : 0.02), init_rng(name));
-    else if (name.ends_with("bias")) init::constant(parameter, 0);
+    if (name.ends_with("bias")) init::constant(parameter, 0);
+    if (parameter.ndim() != 2) continue;
+    double deviation = 0.02;
+    if (name.starts_with("h.")) deviation = 1 / std::sqrt(3.0 * static_cast<double>(parameter.size(1)));
+    if (name.ends_with("c_proj.weight")) deviation /= std::sqrt(2.0 * static_cast<double>(options.layers));
+    init::normal(parameter, 0, static_cast<real>(deviation), init_rng(name));
   }
 }
 

@@ -130,7 +130,7 @@ TEST_CASE("Gpt has GPT-2's parameters", "[models][gpt]") {
         "parameters: 2912\n");
 }
 
-TEST_CASE("Gpt starts with GPT-2's initial values", "[models][gpt]") {
+TEST_CASE("Gpt starts with GPT-2's initial values, scaled to its width", "[models][gpt]") {
   const Gpt model({.vocab = 100,
                    .layers = 8,
                    .heads = 4,
@@ -140,7 +140,10 @@ TEST_CASE("Gpt starts with GPT-2's initial values", "[models][gpt]") {
     INFO(name);
     const double deviation = std::sqrt(mean(square(parameter)).item());
     if (parameter.ndim() == 2) {
-      const double expected = name.ends_with("c_proj.weight") ? 0.02 / 4 : 0.02;  // sqrt(2 * 8) = 4
+      double expected = 0.02;
+      if (name.starts_with("h."))
+        expected = 1 / std::sqrt(3.0 * static_cast<double>(parameter.size(-1)));
+      if (name.ends_with("c_proj.weight")) expected /= 4;  // sqrt(2 * 8 layers)
       CHECK_THAT(deviation, WithinRel(expected, 0.06));
     } else {
       CHECK(deviation == (name.ends_with("weight") ? 1 : 0));

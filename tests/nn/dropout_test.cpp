@@ -60,6 +60,17 @@ TEST_CASE("Each Dropout draws from a stream of its own, chosen by seed and name"
   CHECK_FALSE(same(other.a(x), a));
 }
 
+TEST_CASE("reseed gives each Dropout a stream of its own again", "[nn][dropout]") {
+  Pair pair;
+  const Tensor x = ones({64});
+  pair.reseed(7);
+  const Tensor a = pair.a(x), b = pair.b(x);
+  CHECK_FALSE(same(a, b));
+  pair.reseed(7);
+  CHECK(same(pair.b(x), b));  // before a draws
+  CHECK(same(pair.a(x), a));
+}
+
 TEST_CASE("Dropout names a bad probability", "[nn][dropout]") {
   for (const double p : {-0.1, 1.5}) CHECK_THROWS_AS(Dropout(p), std::invalid_argument);
   try {
