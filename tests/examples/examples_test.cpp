@@ -3,7 +3,6 @@
 #include "program.hpp"
 
 using namespace program;
-using Catch::Matchers::Contains;
 
 TEST_CASE("spiral learns its arms and draws them", "[examples]") {
   const Folder folder;

@@ -14,7 +14,15 @@
 #include <string>
 #include <vector>
 
+#include "catch.hpp"
+
 namespace program {
+
+#if __has_include(<catch2/catch_test_macros.hpp>)  // version 3 gave the name to ranges
+inline auto Contains(const std::string& text) { return Catch::Matchers::ContainsSubstring(text); }
+#else
+using Catch::Matchers::Contains;
+#endif
 
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;

@@ -4,7 +4,6 @@
 #include "program.hpp"
 
 using namespace program;
-using Catch::Matchers::Contains;
 
 namespace {
 
@@ -97,7 +96,7 @@ TEST_CASE("a run leaves its metrics, picture, model, settings and sample", "[tra
   CHECK_THAT(result.out, Contains(sample));
 }
 
-TEST_CASE("every position scheme trains, and an unfinished file name is a folder", "[train_lm]") {
+TEST_CASE("every position scheme trains, into folders made with their parents", "[train_lm]") {
   const Lab lab;
   for (const std::string position : {"rope", "alibi", "nope", "learned", "sinusoidal"}) {
     const Result result = lab.train("--steps 3 --position " + position + " --out deep/" + position);
