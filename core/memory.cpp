@@ -1,5 +1,5 @@
-// The pool behind every tensor. Small blocks (nodes, scalars) come from slabs and are recycled per thread
-// without a lock; large ones are kept in size classes under one mutex.
+// The pool behind every tensor. Small blocks (nodes, scalars) come from slabs and are recycled per
+// thread without a lock; large ones are kept in size classes under one mutex.
 #include <xgrad/core/memory.hpp>
 
 #include <algorithm>
@@ -28,7 +28,8 @@ namespace {
 constexpr std::size_t small_limit = 1024;  // largest block that is cut from a slab
 constexpr std::size_t small_classes = small_limit / alignment;
 constexpr std::size_t slab_bytes = 64 * 1024;
-constexpr std::size_t batch = 256;  // blocks that move between a thread and the shared store at a time
+constexpr std::size_t batch =
+    256;  // blocks that move between a thread and the shared store at a time
 
 void poison([[maybe_unused]] void* memory, [[maybe_unused]] std::size_t bytes) {
 #ifdef XGRAD_ASAN
@@ -71,8 +72,9 @@ void* system_allocate(std::size_t bytes) {
   return memory;
 }
 
-/// Large sizes are rounded up to a quarter step between powers of two: at most a fifth is wasted. The line of header
-/// that a tensor's numbers have before them is left out of this, or sizes of 2^n would be the ones that waste most.
+/// Large sizes are rounded up to a quarter step between powers of two: at most a fifth is wasted.
+/// The line of header that a tensor's numbers have before them is left out of this, or sizes of 2^n
+/// would be the ones that waste most.
 std::size_t round_up(std::size_t bytes) {
   const std::size_t numbers = bytes - alignment;
   const std::size_t step = std::max(alignment, std::bit_floor(numbers) / 4);
@@ -98,11 +100,13 @@ struct Pool {
 };
 
 Pool& pool() {
-  static Pool* const instance = new Pool;  // never destroyed: static tensors may outlive everything else
+  static Pool* const instance =
+      new Pool;  // never destroyed: static tensors may outlive everything else
   return *instance;
 }
 
-/// What a thread keeps for itself. Trivial, so that it stays usable while the thread is being torn down.
+/// What a thread keeps for itself. Trivial, so that it stays usable while the thread is being torn
+/// down.
 struct Cache {
   std::array<FreeList, small_classes + 1> free;
   char* slab;
@@ -134,8 +138,10 @@ void* refill(std::size_t index, std::size_t bytes) {
       move_blocks(shared, cache.free[index], batch, bytes);
       return cache.free[index].pop(bytes);
     }
-    // What is left of the old slab is smaller than `bytes`, itself a whole number of blocks: keep it.
-    if (cache.slab_left > 0) cache.free[cache.slab_left / alignment].push(cache.slab, cache.slab_left);
+    // What is left of the old slab is smaller than `bytes`, itself a whole number of blocks: keep
+    // it.
+    if (cache.slab_left > 0)
+      cache.free[cache.slab_left / alignment].push(cache.slab, cache.slab_left);
     cache.slab = static_cast<char*>(system_allocate(slab_bytes));
     cache.slab_left = slab_bytes;
     ++pool().stats.allocations;

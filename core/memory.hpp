@@ -1,5 +1,5 @@
-// Memory for tensors: a pool that keeps what it was given back, so that a training step, once warm, never
-// asks the system for tensor storage. It knows bytes only; tensor.hpp gives them a shape.
+// Memory for tensors: a pool that keeps what it was given back, so that a training step, once warm,
+// never asks the system for tensor storage. It knows bytes only; tensor.hpp gives them a shape.
 #pragma once
 
 #include <atomic>
@@ -17,9 +17,9 @@ namespace memory {
 inline constexpr std::size_t alignment = 64;
 
 struct Stats {
-  std::size_t current;        ///< bytes in use (small blocks are counted by the slab they come from)
-  std::size_t peak;           ///< highest `current` since the start or the last reset_peak()
-  std::size_t pooled;         ///< bytes held ready for reuse
+  std::size_t current;  ///< bytes in use (small blocks are counted by the slab they come from)
+  std::size_t peak;     ///< highest `current` since the start or the last reset_peak()
+  std::size_t pooled;   ///< bytes held ready for reuse
   std::uint64_t allocations;  ///< how often the system was asked for memory, ever
 };
 
@@ -63,7 +63,8 @@ class Ref {
     return *this;
   }
   ~Ref() {
-    if (object_ && object_->owners_.fetch_sub(1, std::memory_order_acq_rel) == 1) T::destroy(object_);
+    if (object_ && object_->owners_.fetch_sub(1, std::memory_order_acq_rel) == 1)
+      T::destroy(object_);
   }
 
   T* get() const { return object_; }

@@ -10,8 +10,9 @@
 
 namespace xgrad::inline XGRAD_PRECISION {
 
-/// Which numbers a rule reads, and the tape must therefore keep until it has been read. Shapes are always
-/// there. Keeping less frees memory earlier; reading what was not kept is an error that names the operation.
+/// Which numbers a rule reads, and the tape must therefore keep until it has been read. Shapes are
+/// always there. Keeping less frees memory earlier; reading what was not kept is an error that
+/// names the operation.
 enum class Keep {
   everything,  ///< r.in(i) and r.out()
   inputs,      ///< r.in(i) only
@@ -23,8 +24,7 @@ enum class Keep {
 /// The inputs of an operation, borrowed for the call: `{a, b}` or a vector of tensors.
 class InputList {
  public:
-  InputList(std::initializer_list<std::reference_wrapper<const Tensor>> list)
-      : references_(list) {}
+  InputList(std::initializer_list<std::reference_wrapper<const Tensor>> list) : references_(list) {}
   InputList(const std::vector<Tensor>& list) : tensors_(list) {}
   std::size_t size() const { return references_.size() + tensors_.size(); }
   const Tensor& operator[](std::size_t i) const {
@@ -48,15 +48,16 @@ class Sweep {
 
  private:
   friend class Tape;
-  Sweep(Tape& tape, std::span<const Tensor> wanted, bool record) : tape_(tape), wanted_(wanted), record_(record) {}
+  Sweep(Tape& tape, std::span<const Tensor> wanted, bool record)
+      : tape_(tape), wanted_(wanted), record_(record) {}
   void run(const Tensor& y, const Tensor& seed, bool release);
   void mark_paths(std::size_t last);
 
   Tape& tape_;
   std::span<const Tensor> wanted_;  // empty: every leaf that requires a gradient
   const bool record_;
-  std::vector<Tensor> results_;     // one per wanted tensor
-  std::vector<char> on_path_;       // entries that depend on a wanted tensor
+  std::vector<Tensor> results_;  // one per wanted tensor
+  std::vector<char> on_path_;    // entries that depend on a wanted tensor
 };
 
 /// What both readings share: which inputs want a gradient, and the checks.
@@ -70,7 +71,8 @@ class Pull {
   const Shape& shape(std::size_t i) const { return entry_.inputs[i].tensor.shape(); }
 
  protected:
-  Pull(Sweep& sweep, const Entry& entry, const Tensor& grad) : sweep_(sweep), entry_(entry), grad_(grad) {}
+  Pull(Sweep& sweep, const Entry& entry, const Tensor& grad)
+      : sweep_(sweep), entry_(entry), grad_(grad) {}
   const Tensor& saved(const Saved& x, const char* what) const;
 
   Sweep& sweep_;
@@ -78,8 +80,9 @@ class Pull {
   const Tensor& grad_;
 };
 
-/// Reads a rule on numbers. `grad()`, `in(i)` and `out()` are xtensor expressions, so what is handed to `to`
-/// is one lazy expression: evaluated once, added in the same pass, skipped if nobody wants it.
+/// Reads a rule on numbers. `grad()`, `in(i)` and `out()` are xtensor expressions, so what is
+/// handed to `to` is one lazy expression: evaluated once, added in the same pass, skipped if nobody
+/// wants it.
 class RawPull : public Pull {
  public:
   static constexpr bool recorded = false;
@@ -97,7 +100,8 @@ class RawPull : public Pull {
       sweep_.add(entry_, i, std::forward<E>(contribution));
     } else {
       Tensor* gradient = sweep_.slot(entry_.inputs[i].tensor);
-      if (Array* target = Sweep::writable(*gradient); target && same_shape(target->shape(), contribution.shape()))
+      if (Array* target = Sweep::writable(*gradient);
+          target && same_shape(target->shape(), contribution.shape()))
         xt::noalias(*target) += contribution;
       else
         sweep_.add(entry_, i, Tensor(contribution));
@@ -112,7 +116,8 @@ class RawPull : public Pull {
   }
 };
 
-/// Reads the same rule on tensors, so that the gradient is itself on the tape and can be differentiated.
+/// Reads the same rule on tensors, so that the gradient is itself on the tape and can be
+/// differentiated.
 class RecordedPull : public Pull {
  public:
   static constexpr bool recorded = true;
@@ -135,10 +140,11 @@ struct EntryOf final : Entry {
       : Entry(op, input_count), rule(std::move(rule)), composite(composite) {}
   void pull(RawPull& r) override { rule(r); }
   void pull(RecordedPull& r) override {
-    if constexpr (std::is_invocable_v<F&, RecordedPull&>) rule(r);
+    if constexpr (std::is_invocable_v<F&, RecordedPull&>)
+      rule(r);
     else
-      throw std::logic_error(concat_text(op, ": a fused operation has no second derivative; use ", composite,
-                                         " to differentiate twice"));
+      throw std::logic_error(concat_text(op, ": a fused operation has no second derivative; use ",
+                                         composite, " to differentiate twice"));
   }
   F rule;
   const char* composite;
@@ -151,7 +157,8 @@ void check_finite(const char* op, const InputList& inputs, const Tensor& output)
 
 template <class V>
 Tensor evaluate(const char* op, const InputList& inputs, V&& value) {
-  if constexpr (std::is_convertible_v<V, Tensor>) return std::forward<V>(value);
+  if constexpr (std::is_convertible_v<V, Tensor>)
+    return std::forward<V>(value);
   else {
     try {
       return Tensor(value);
@@ -162,12 +169,14 @@ Tensor evaluate(const char* op, const InputList& inputs, V&& value) {
 }
 
 template <class V, class F>
-Tensor record(const char* op, const char* composite, const InputList& inputs, V&& value, Keep keep, F rule) {
+Tensor record(const char* op, const char* composite, const InputList& inputs, V&& value, Keep keep,
+              F rule) {
   Tensor output = evaluate(op, inputs, std::forward<V>(value));
   if (is_recording(inputs))
-    append(std::unique_ptr<Entry>(new EntryOf<F>(op, composite, inputs.size(), std::move(rule))), inputs,
-           output, keep);
-  if (Tape* tape = Tape::current(); tape && tape->options().check_finite) check_finite(op, inputs, output);
+    append(std::unique_ptr<Entry>(new EntryOf<F>(op, composite, inputs.size(), std::move(rule))),
+           inputs, output, keep);
+  if (Tape* tape = Tape::current(); tape && tape->options().check_finite)
+    check_finite(op, inputs, output);
   return output;
 }
 
@@ -182,10 +191,10 @@ Tensor record(const char* op, const char* composite, const InputList& inputs, V&
 ///       });
 ///     }
 ///
-/// `value` is an xtensor expression, evaluated here, or a Tensor that holds the result. `rule` states, per
-/// input, dL/d(input) in terms of r.grad() = dL/d(output), r.in(i) and r.out(); it may capture small things,
-/// never the output's handle. Broadcasting is undone by `to`. In a rule call elementwise functions by their
-/// plain name (`exp(r.in(0))`), so that each reading finds its own.
+/// `value` is an xtensor expression, evaluated here, or a Tensor that holds the result. `rule`
+/// states, per input, dL/d(input) in terms of r.grad() = dL/d(output), r.in(i) and r.out(); it may
+/// capture small things, never the output's handle. Broadcasting is undone by `to`. In a rule call
+/// elementwise functions by their plain name (`exp(r.in(0))`), so that each reading finds its own.
 /// Throws ShapeError when the inputs do not broadcast.
 template <class V, class F>
 Tensor record(const char* op, const InputList& inputs, V&& value, Keep keep, F rule) {
@@ -196,11 +205,11 @@ Tensor record(const char* op, const InputList& inputs, V&& value, F rule) {
   return record(op, inputs, std::forward<V>(value), Keep::everything, std::move(rule));
 }
 
-/// record() for a kernel whose rule works on raw buffers only. `composite` names the composed operation that
-/// computes the same and can be differentiated twice; it is what the error says.
+/// record() for a kernel whose rule works on raw buffers only. `composite` names the composed
+/// operation that computes the same and can be differentiated twice; it is what the error says.
 template <class V, class F>
-Tensor record_fused(const char* op, const char* composite, const InputList& inputs, V&& value, Keep keep,
-                    F rule) {
+Tensor record_fused(const char* op, const char* composite, const InputList& inputs, V&& value,
+                    Keep keep, F rule) {
   static_assert(!std::is_invocable_v<F&, RecordedPull&>, "a generic rule belongs to record()");
   return detail::record(op, composite, inputs, std::forward<V>(value), keep, std::move(rule));
 }

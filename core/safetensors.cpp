@@ -28,7 +28,7 @@ using Json = nlohmann::ordered_json;
 constexpr std::size_t kMaxHeader = 100'000'000;  // the reference's own limit
 constexpr const char* kNotJson = "the header is not JSON in UTF-8: see its byte ";
 
-// ---- element types -----------------------------------------------------------------------------
+// ---- element types ------------------------------------------------------------------------------
 
 // A half has 1 sign, 5 exponent and 10 mantissa bits; a float has 1, 8 and 23.
 float from_half(std::uint16_t half) {
@@ -81,7 +81,7 @@ const Dtype* find_dtype(std::string_view name) {
   return found == kDtypes.end() ? nullptr : &*found;
 }
 
-// ---- checks and their texts --------------------------------------------------------------------
+// ---- checks and their texts ---------------------------------------------------------------------
 
 // Prints a name escaped and clipped: a hostile file shall not play tricks on the terminal.
 struct Quoted {
@@ -131,7 +131,7 @@ std::optional<std::string> mismatch(const std::string& dtype, const std::vector<
                      " takes ", *expected);
 }
 
-// ---- the header --------------------------------------------------------------------------------
+// ---- the header ---------------------------------------------------------------------------------
 
 struct Entry {
   std::string dtype;

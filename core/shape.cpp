@@ -53,9 +53,8 @@ Shape broadcast_shapes(const char* op, const Shape& a, const Shape& b) {
   for (std::size_t i = 0; i < ndim; ++i) {
     const std::size_t from_a = i + a.size() < ndim ? 1 : a[i + a.size() - ndim];
     const std::size_t from_b = i + b.size() < ndim ? 1 : b[i + b.size() - ndim];
-    require<ShapeError>(from_a == from_b || from_a == 1 || from_b == 1, op, ": shapes ", a,
-                        " and ", b, " do not broadcast: axis ", i, " is ", from_a, " and ",
-                        from_b);
+    require<ShapeError>(from_a == from_b || from_a == 1 || from_b == 1, op, ": shapes ", a, " and ",
+                        b, " do not broadcast: axis ", i, " is ", from_a, " and ", from_b);
     result[i] = from_a == 1 ? from_b : from_a;
   }
   return result;
@@ -65,8 +64,10 @@ Shape reduced_shape(const Shape& shape, const std::vector<std::size_t>& axes, bo
   Shape result;
   for (std::size_t axis = 0; axis < shape.size(); ++axis) {
     const bool reduced = std::binary_search(axes.begin(), axes.end(), axis);
-    if (!reduced) result.push_back(shape[axis]);
-    else if (keepdims) result.push_back(1);
+    if (!reduced)
+      result.push_back(shape[axis]);
+    else if (keepdims)
+      result.push_back(1);
   }
   return result;
 }

@@ -1,5 +1,5 @@
-// Shapes, axes and NumPy's broadcasting rules: arithmetic on sizes, with the errors people meet first.
-// No values live here.
+// Shapes, axes and NumPy's broadcasting rules: arithmetic on sizes, with the errors people meet
+// first. No values live here.
 #pragma once
 
 #include <concepts>
@@ -16,13 +16,15 @@ namespace xgrad::inline XGRAD_PRECISION {
 /// Sizes of the axes, outermost first; () is a scalar. Up to four axes need no heap.
 using Shape = xt::dynamic_shape<std::size_t>;
 
-/// A short list of integers as a caller writes it: a shape `{2, 3}`, axes `{0, -1}`, or one of them, `-1`.
+/// A short list of integers as a caller writes it: a shape `{2, 3}`, axes `{0, -1}`, or one of
+/// them, `-1`.
 class Ints {
  public:
   /// Any integer type, so that `{batch, -1}` needs no casts.
   struct Any {
     template <std::integral T>
-    constexpr Any(T number) : value(static_cast<std::int64_t>(number)) {}  // NOLINT: implicit by purpose
+    constexpr Any(T number)
+        : value(static_cast<std::int64_t>(number)) {}  // NOLINT: implicit by purpose
     std::int64_t value;
   };
 

@@ -1,5 +1,5 @@
-// The engine: writing operations down and reading them backwards. With record.hpp this is all there is.
-// Derivatives are not here; each operation brings its own.
+// The engine: writing operations down and reading them backwards. With record.hpp this is all there
+// is. Derivatives are not here; each operation brings its own.
 #include <algorithm>
 #include <cmath>
 
@@ -10,7 +10,8 @@ namespace xgrad::inline XGRAD_PRECISION {
 namespace {
 
 constinit thread_local Tape* current_tape = nullptr;
-thread_local std::vector<std::unique_ptr<Entry>> spare_entries;  // the last tape's storage, for the next one
+thread_local std::vector<std::unique_ptr<Entry>>
+    spare_entries;  // the last tape's storage, for the next one
 
 std::uint64_t next_id() {
   static std::atomic<std::uint64_t> id{0};
@@ -23,7 +24,7 @@ bool all_finite(const Tensor& x) {
 
 }  // namespace
 
-// ---- writing ---------------------------------------------------------------------------------------
+// ---- writing
 
 Tape::Tape(TapeOptions options)
     : options_(options), id_(next_id()), outer_(current_tape), thread_(std::this_thread::get_id()) {
@@ -42,7 +43,8 @@ Tape* Tape::current() { return current_tape; }
 Pause::Pause(Tape* instead) : paused_(std::exchange(current_tape, instead)) {}
 Pause::~Pause() { current_tape = paused_; }
 
-Saved::Saved(const Tensor& x, bool keep_numbers) : tensor(x.value_, keep_numbers ? x.buffer_ : Ref<Buffer>()) {
+Saved::Saved(const Tensor& x, bool keep_numbers)
+    : tensor(x.value_, keep_numbers ? x.buffer_ : Ref<Buffer>()) {
   if (keep_numbers) version = x.buffer_->version;
 }
 
@@ -50,10 +52,15 @@ void Tape::append(std::unique_ptr<Entry> entry) {
   if (used_) return;  // what follows the sweep (metrics, say) is not written down
   for (std::size_t i = 0; i < entry->inputs.size(); ++i) {
     const std::uint64_t tape = entry->inputs[i].tensor.value_->tape_;
-    require<std::logic_error>(tape == 0 || tape == id_, entry->op, ": input ", i,
-                              " was recorded on another tape; detach() it if no gradient should flow there");
+    require<std::logic_error>(
+        tape == 0 || tape == id_, entry->op, ": input ", i,
+        " was recorded on another tape; detach() it if no gradient should flow there");
   }
   Value& output = *entry->output.tensor.value_;
+  require<std::logic_error>(
+      !output.requires_grad_, entry->op,
+      ": its value is one of its inputs or another recorded tensor; a result needs a handle of its "
+      "own");
   output.requires_grad_ = true;
   output.tape_ = id_;
   output.entry_ = static_cast<std::uint32_t>(entries_.size());
@@ -70,7 +77,8 @@ bool is_recording(const InputList& inputs) {
   return false;
 }
 
-void append(std::unique_ptr<Entry> entry, const InputList& inputs, const Tensor& output, Keep keep) {
+void append(std::unique_ptr<Entry> entry, const InputList& inputs, const Tensor& output,
+            Keep keep) {
   std::size_t wanting = 0;
   for (std::size_t i = 0; i < inputs.size(); ++i) wanting += inputs[i].requires_grad();
   for (std::size_t i = 0; i < inputs.size(); ++i) {
@@ -96,13 +104,14 @@ void check_finite(const char* op, const InputList& inputs, const Tensor& output)
 
 void throw_broadcast_error(const char* op, const InputList& inputs) {
   Shape shape;
-  for (std::size_t i = 0; i < inputs.size(); ++i) shape = broadcast_shapes(op, shape, inputs[i].shape());
+  for (std::size_t i = 0; i < inputs.size(); ++i)
+    shape = broadcast_shapes(op, shape, inputs[i].shape());
   throw std::logic_error(concat_text(op, ": its inputs broadcast, yet its expression does not"));
 }
 
 }  // namespace detail
 
-// ---- reading backwards -----------------------------------------------------------------------------
+// ---- reading backwards
 
 const Tensor& Pull::saved(const Saved& x, const char* what) const {
   require<std::logic_error>(x.has_numbers(), entry_.op, ": its rule reads ", what,
@@ -119,7 +128,8 @@ Array* Sweep::writable(Tensor& gradient) {
 Tensor* Sweep::slot(const Tensor& x) {
   const Value& value = *x.value_;
   if (value.tape_ == tape_.id_)
-    return wanted_.empty() || on_path_[value.entry_] ? &tape_.entries_[value.entry_]->grad : nullptr;
+    return wanted_.empty() || on_path_[value.entry_] ? &tape_.entries_[value.entry_]->grad
+                                                     : nullptr;
   if (wanted_.empty()) return &x.value_->grad_;
   for (std::size_t i = 0; i < wanted_.size(); ++i)
     if (wanted_[i].value_.get() == &value) return &results_[i];
@@ -133,13 +143,14 @@ void Sweep::add(const Entry& entry, std::size_t input, Tensor contribution) {
     try {
       contribution = sum_to(contribution, x.shape());
     } catch (const ShapeError&) {
-      throw ShapeError(concat_text(entry.op, ": its rule gives input ", input, ", of shape ", x.shape(),
-                                   ", a gradient of shape ", contribution.shape()));
+      throw ShapeError(concat_text(entry.op, ": its rule gives input ", input, ", of shape ",
+                                   x.shape(), ", a gradient of shape ", contribution.shape()));
     }
   }
   Tensor& gradient = *slot(x);
   if (!gradient.defined()) {
-    // A leaf's gradient will be written to by optimizers and clipping, so it must not share its numbers.
+    // A leaf's gradient will be written to by optimizers and clipping, so it must not share its
+    // numbers.
     const bool shares = x.is_leaf() && !record_ && !contribution.buffer_.unique();
     gradient = shares ? contribution.clone() : std::move(contribution);
   } else if (Array* sum = record_ ? nullptr : writable(gradient)) {
@@ -148,8 +159,9 @@ void Sweep::add(const Entry& entry, std::size_t input, Tensor contribution) {
     gradient = gradient + contribution;
   }
   if (tape_.options_.check_finite)
-    require<std::runtime_error>(all_finite(gradient), entry.op, ": its backward rule produced NaN or Inf for input ",
-                                input, " ", x.shape());
+    require<std::runtime_error>(all_finite(gradient), entry.op,
+                                ": its backward rule produced NaN or Inf for input ", input, " ",
+                                x.shape());
 }
 
 /// Marks the entries through which a gradient on its way to a wanted tensor passes.
@@ -163,7 +175,8 @@ void Sweep::mark_paths(std::size_t last) {
   for (std::size_t index = 0; index <= last; ++index) {
     const Entry& entry = *tape_.entries_[index];
     bool marked = leads_on(entry.output.tensor);
-    for (std::size_t i = 0; i < entry.inputs.size(); ++i) marked |= leads_on(entry.inputs[i].tensor);
+    for (std::size_t i = 0; i < entry.inputs.size(); ++i)
+      marked |= leads_on(entry.inputs[i].tensor);
     on_path_[index] = marked;
   }
 }
@@ -201,15 +214,18 @@ void Sweep::run(const Tensor& y, const Tensor& seed, bool release) {
 }
 
 void Tape::check_sweep(const char* caller, const Tensor& y, const Tensor& seed) const {
-  require<std::logic_error>(!used_, caller,
-                            ": this tape was already read backwards; make a new Tape for every step, or pass "
-                            "{.retain = true} to read it again");
-  require<std::logic_error>(thread_ == std::this_thread::get_id(), caller, ": this tape belongs to another thread");
-  require<std::logic_error>(y.defined() && y.value_->tape_ == id_, caller,
-                            y.defined() && y.value_->tape_ != 0
-                                ? ": the result was recorded on another tape"
-                                : ": the result depends on no tensor that requires a gradient, or was computed "
-                                  "before this tape began");
+  require<std::logic_error>(
+      !used_, caller,
+      ": this tape was already read backwards; make a new Tape for every step, or pass "
+      "{.retain = true} to read it again");
+  require<std::logic_error>(thread_ == std::this_thread::get_id(), caller,
+                            ": this tape belongs to another thread");
+  require<std::logic_error>(
+      y.defined() && y.value_->tape_ == id_, caller,
+      y.defined() && y.value_->tape_ != 0
+          ? ": the result was recorded on another tape"
+          : ": the result depends on no tensor that requires a gradient, or was computed "
+            "before this tape began");
   if (!seed.defined())
     require<ShapeError>(y.size() == 1, caller, ": needs a scalar, got shape ", y.shape(),
                         ": reduce with mean(), or pass a seed of that shape");
@@ -233,20 +249,24 @@ void Tape::backward(const Tensor& y, const Tensor& seed, GradientOptions options
   Sweep(*this, {}, false).run(y, seed.defined() ? seed : ones(y.shape()), used_);
 }
 
-std::vector<Tensor> Tape::gradient(const Tensor& y, std::span<const Tensor> xs, GradientOptions options,
-                                   const Tensor& seed) {
+std::vector<Tensor> Tape::gradient(const Tensor& y, std::span<const Tensor> xs,
+                                   GradientOptions options, const Tensor& seed) {
   check_sweep("gradient", y, seed);
   require(!xs.empty(), "gradient: no tensors to differentiate with respect to");
   for (const Tensor& x : xs)
-    require<std::logic_error>(x.requires_grad() && (x.is_leaf() || x.value_->tape_ == id_),
-                              "gradient: a tensor to differentiate with respect to does not require a "
-                              "gradient, or was recorded on another tape");
+    require<std::logic_error>(
+        x.requires_grad() && (x.is_leaf() || x.value_->tape_ == id_),
+        "gradient: a tensor to differentiate with respect to does not require a "
+        "gradient, or was recorded on another tape");
   used_ = !options.retain && !options.record;
   const Pause pause(options.record ? this : nullptr);
   Sweep sweep(*this, xs, options.record);
   sweep.run(y, seed.defined() ? seed : ones(y.shape()), used_);
-  for (std::size_t i = 0; i < xs.size(); ++i)
+  for (std::size_t i = 0; i < xs.size(); ++i) {
+    if (Tensor* first = sweep.slot(xs[i]); xs[i].is_leaf() && first)
+      sweep.results_[i] = *first;  // named twice
     if (!sweep.results_[i].defined()) sweep.results_[i] = zeros(xs[i].shape());
+  }
   return std::move(sweep.results_);
 }
 

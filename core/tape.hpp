@@ -14,7 +14,8 @@ namespace xgrad::inline XGRAD_PRECISION {
 class RawPull;
 class RecordedPull;
 
-/// A tensor as the tape holds it: always its identity and shape, its numbers only if the rule reads them.
+/// A tensor as the tape holds it: always its identity and shape, its numbers only if the rule reads
+/// them.
 struct Saved {
   Saved() = default;
   Saved(const Tensor& x, bool keep_numbers);
@@ -41,8 +42,9 @@ class SavedList {
   std::unique_ptr<Saved[]> many_;
 };
 
-/// One operation that ran, and how the gradient of its output is pulled back to its inputs. The rule can be
-/// read in two ways: *raw*, on numbers, or *recorded*, on tensors whose operations go onto the tape themselves.
+/// One operation that ran, and how the gradient of its output is pulled back to its inputs. The
+/// rule can be read in two ways: *raw*, on numbers, or *recorded*, on tensors whose operations go
+/// onto the tape themselves.
 struct Entry {
   Entry(const char* op, std::size_t input_count) : op(op), inputs(input_count) {}
   virtual ~Entry() = default;
@@ -57,7 +59,8 @@ struct Entry {
   Tensor grad;  // dL/d(output) while a sweep is under way
 };
 
-/// Watches a tape: profilers, graph drawings, teaching tools. All calls come from the tape's thread.
+/// Watches a tape: profilers, graph drawings, teaching tools. All calls come from the tape's
+/// thread.
 class Observer {
  public:
   virtual ~Observer() = default;
@@ -66,12 +69,14 @@ class Observer {
 };
 
 struct TapeOptions {
-  bool check_finite = false;  ///< throw as soon as an operation, forward or backward, makes NaN or Inf
+  bool check_finite =
+      false;  ///< throw as soon as an operation, forward or backward, makes NaN or Inf
   Observer* observer = nullptr;
 };
 
 struct GradientOptions {
-  bool record = false;  ///< record the backward pass too, so that the result can be differentiated again
+  bool record =
+      false;  ///< record the backward pass too, so that the result can be differentiated again
   bool retain = false;  ///< keep the tape usable for another sweep (implied by `record`)
 };
 
@@ -81,8 +86,8 @@ struct GradientOptions {
 ///     Tensor loss = mean(square(w * x));
 ///     tape.backward(loss);                // w.grad() += dloss/dw
 ///
-/// Tapes of one thread nest: the innermost records. A tape serves one sweep (unless `retain`), belongs to the
-/// thread that made it, and must outlive neither. Misuse throws std::logic_error.
+/// Tapes of one thread nest: the innermost records. A tape serves one sweep (unless `retain`),
+/// belongs to the thread that made it, and must outlive neither. Misuse throws std::logic_error.
 class Tape {
  public:
   explicit Tape(TapeOptions options = {});
@@ -90,19 +95,20 @@ class Tape {
   Tape(const Tape&) = delete;
   Tape& operator=(const Tape&) = delete;
 
-  /// Adds d(sum(seed * y))/d(leaf) to the `grad()` of every leaf that requires a gradient. Without a seed
-  /// `y` must have one element.
+  /// Adds d(sum(seed * y))/d(leaf) to the `grad()` of every leaf that requires a gradient. Without
+  /// a seed `y` must have one element.
   void backward(const Tensor& y, const Tensor& seed = {}, GradientOptions options = {});
 
-  /// The gradients of `y` (weighted by `seed`) with respect to `xs`, leaves or intermediates of this tape;
-  /// zeros where `y` does not depend on one. No `grad()` changes.
-  std::vector<Tensor> gradient(const Tensor& y, std::span<const Tensor> xs, GradientOptions options = {},
-                               const Tensor& seed = {});
+  /// The gradients of `y` (weighted by `seed`) with respect to `xs`, leaves or intermediates of
+  /// this tape; zeros where `y` does not depend on one. No `grad()` changes.
+  std::vector<Tensor> gradient(const Tensor& y, std::span<const Tensor> xs,
+                               GradientOptions options = {}, const Tensor& seed = {});
   std::vector<Tensor> gradient(const Tensor& y, std::initializer_list<Tensor> xs,
                                GradientOptions options = {}, const Tensor& seed = {}) {
     return gradient(y, std::span(xs.begin(), xs.size()), options, seed);
   }
-  Tensor gradient(const Tensor& y, const Tensor& x, GradientOptions options = {}, const Tensor& seed = {}) {
+  Tensor gradient(const Tensor& y, const Tensor& x, GradientOptions options = {},
+                  const Tensor& seed = {}) {
     return gradient(y, std::span(&x, 1), options, seed).front();
   }
 

@@ -34,7 +34,8 @@ Tensor Tensor::reshaped(const Shape& shape) const {
 }
 
 const Shape& Tensor::shape() const {
-  require<std::logic_error>(defined(), "tensor: has no value yet (default-constructed, or no gradient)");
+  require<std::logic_error>(defined(),
+                            "tensor: has no value yet (default-constructed, or no gradient)");
   return value_->shape();
 }
 
@@ -61,9 +62,10 @@ real Tensor::item() const {
 
 Array& Tensor::mutable_array() {
   shape();
-  require<std::logic_error>(is_leaf(),
-                            "mutable_array: this tensor is the result of a recorded operation; detach() or "
-                            "clone() it first");
+  require<std::logic_error>(
+      is_leaf(),
+      "mutable_array: this tensor is the result of a recorded operation; detach() or "
+      "clone() it first");
   ++buffer_->version;
   return *value_;
 }
@@ -76,9 +78,10 @@ bool Tensor::requires_grad() const { return defined() && value_->requires_grad_;
 
 Tensor& Tensor::requires_grad_(bool wanted) {
   shape();
-  require<std::logic_error>(is_leaf() || wanted,
-                            "requires_grad_: this tensor is the result of a recorded operation; detach() it "
-                            "to stop its gradient");
+  require<std::logic_error>(
+      is_leaf() || wanted,
+      "requires_grad_: this tensor is the result of a recorded operation; detach() it "
+      "to stop its gradient");
   value_->requires_grad_ = wanted;
   return *this;
 }
@@ -90,8 +93,8 @@ const Tensor& Tensor::grad() const {
 
 void Tensor::set_grad(Tensor gradient) {
   if (gradient.defined())
-    require<ShapeError>(gradient.shape() == shape(), "set_grad: gradient has shape ", gradient.shape(),
-                        ", tensor has ", shape());
+    require<ShapeError>(gradient.shape() == shape(), "set_grad: gradient has shape ",
+                        gradient.shape(), ", tensor has ", shape());
   value_->grad_ = std::move(gradient);
 }
 

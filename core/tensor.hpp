@@ -26,17 +26,20 @@ class Buffer : public Counted {
   static Ref<Buffer> create(std::size_t count);
   static void destroy(Buffer* buffer) noexcept;
 
-  real* data() { return reinterpret_cast<real*>(reinterpret_cast<char*>(this) + memory::alignment); }
+  real* data() {
+    return reinterpret_cast<real*>(reinterpret_cast<char*>(this) + memory::alignment);
+  }
   std::uint32_t version = 0;  ///< goes up with every write after creation; the tape compares it
 
  private:
   std::size_t bytes_ = 0;
 };
 
-/// An array of reals that can take part in differentiation. Copying copies the handle, not the numbers.
+/// An array of reals that can take part in differentiation. Copying copies the handle, not the
+/// numbers.
 ///
-/// Tensors are immutable to operations: each makes a new one. Only initialisers and optimizers write, through
-/// `mutable_array()`, and the tape notices when they do it at the wrong time.
+/// Tensors are immutable to operations: each makes a new one. Only initialisers and optimizers
+/// write, through `mutable_array()`, and the tape notices when they do it at the wrong time.
 class Tensor {
  public:
   /// No value: `defined()` is false and every access throws.
@@ -66,8 +69,8 @@ class Tensor {
   Array& mutable_array();
   real* mutable_data();
 
-  /// Whether a gradient will be computed for this tensor: true for a leaf that asked for one and for
-  /// whatever was computed from such a leaf while a tape was recording.
+  /// Whether a gradient will be computed for this tensor: true for a leaf that asked for one and
+  /// for whatever was computed from such a leaf while a tape was recording.
   bool requires_grad() const;
   /// Whether it is no result of a recorded operation.
   bool is_leaf() const;
@@ -90,7 +93,8 @@ class Tensor {
   friend class Tape;
   friend class Value;
   friend struct Saved;
-  Tensor(Ref<Value> value, Ref<Buffer> buffer) : value_(std::move(value)), buffer_(std::move(buffer)) {}
+  Tensor(Ref<Value> value, Ref<Buffer> buffer)
+      : value_(std::move(value)), buffer_(std::move(buffer)) {}
   Tensor reshaped(const Shape& shape) const;  // shares the buffer; sizes already checked
   friend Tensor reshape(const Tensor&, const Ints&);
 
@@ -98,9 +102,9 @@ class Tensor {
   Ref<Buffer> buffer_;  // its numbers; empty in a handle that the tape keeps for its shape alone
 };
 
-/// What a tensor is, apart from owning its numbers. It *is* an xtensor expression, so that `a * b` of two
-/// values inside a backward rule is one lazy expression; and it converts to its Tensor, so that the same
-/// name serves where an operation wants one.
+/// What a tensor is, apart from owning its numbers. It *is* an xtensor expression, so that `a * b`
+/// of two values inside a backward rule is one lazy expression; and it converts to its Tensor, so
+/// that the same name serves where an operation wants one.
 class Value : public Array, public Counted {
  public:
   Value(Buffer& buffer, const Shape& shape, std::size_t count)
@@ -125,8 +129,9 @@ class Value : public Array, public Counted {
 
 }  // namespace xgrad::inline XGRAD_PRECISION
 
-// xtensor takes for an expression what derives from xexpression of *itself*; Value derives from that of Array. Without
-// this line `a * b` of two values would turn them into tensors and multiply those at once, one pass per operator.
+// xtensor takes for an expression what derives from xexpression of *itself*; Value derives from
+// that of Array. Without this line `a * b` of two values would turn them into tensors and multiply
+// those at once, one pass per operator.
 template <>
 struct xt::detail::is_crtp_base_of_impl<xt::xexpression, xgrad::Value> : std::true_type {};
 

@@ -1,6 +1,8 @@
-// The only file that includes xtensor: its header layout, its traps and its version, handled in one place.
-// It brings the container and the expression language; random numbers, linear algebra, views and reducers
-// of xtensor are deliberately absent (docs/design.md says why).
+// The only file that includes xtensor: its header layout, its traps and its version, in one place.
+// It brings the container and the expression language. xtensor's random numbers, linear algebra,
+// views and reducers are deliberately absent: they differ between platforms, are slow where our
+// kernels are not, or are wrong in corners (dot of a matrix with part of its transpose, lazy
+// reducers).
 #pragma once
 
 #ifndef XTENSOR_USE_XSIMD
@@ -25,19 +27,19 @@
 #include <xtensor/xnoalias.hpp>
 #include <xtensor/xtensor_config.hpp>
 
-// xtensor 0.24 and 0.25 guard a workaround for g++ by comparing __cplusplus with 201703L exactly. In C++20
-// mode the dynamic shape type is therefore taken for an array of four sizes, and temporaries of dynamic
-// expressions become rank-4 tensors: wrong rows, std::bad_array_new_length or a crash. Naming the two
-// dynamic shape types restores what the workaround was for.
+// xtensor 0.24 and 0.25 guard a workaround for g++ by comparing __cplusplus with 201703L exactly.
+// In C++20 mode the dynamic shape type is therefore taken for an array of four sizes, and
+// temporaries of dynamic expressions become rank-4 tensors: wrong rows, std::bad_array_new_length
+// or a crash. Naming the two dynamic shape types restores what the workaround was for.
 #if defined(__GNUC__) && !defined(__clang__) && __cplusplus > 201703L
 namespace xt::detail {
 template <>
-struct xtype_for_shape<svector<std::size_t, 4, std::allocator<std::size_t>, true>> {
+struct xtype_for_shape<svector<std::size_t, 4, std::allocator<std::size_t>, true> > {
   template <class T, layout_type L>
   using type = xarray<T, L>;
 };
 template <>
-struct xtype_for_shape<svector<std::ptrdiff_t, 4, std::allocator<std::ptrdiff_t>, true>> {
+struct xtype_for_shape<svector<std::ptrdiff_t, 4, std::allocator<std::ptrdiff_t>, true> > {
   template <class T, layout_type L>
   using type = xarray<T, L>;
 };

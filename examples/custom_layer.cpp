@@ -19,7 +19,6 @@ constexpr double lr = 0.02;
 constexpr std::uint64_t seed = 1;
 
 // ---- the operation
-// -------------------------------------------------------------------------------
 
 /// y = exp(-(x/w)^2 / 2). x and width w broadcast; (..., D), (D,) -> (..., D).
 Tensor bump(const Tensor& x, const Tensor& width) {
@@ -39,7 +38,6 @@ Tensor bump(const Tensor& x, const Tensor& width) {
 // differentiated they are tensors, and the same line records further operations.
 
 // ---- the layer
-// -----------------------------------------------------------------------------------
 
 struct BumpsOptions {
   std::size_t in, out;
@@ -69,7 +67,6 @@ struct Net : Module {
 };
 
 // ---- is the rule right?
-// --------------------------------------------------------------------------
 
 real worst = 0;  // largest error of a derivative, relative to max(1, |derivative|)
 
@@ -107,7 +104,6 @@ void check_gradients() {
 }
 
 // ---- training
-// ------------------------------------------------------------------------------------
 
 int main() {
   check_gradients();

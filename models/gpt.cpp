@@ -13,7 +13,13 @@ namespace xgrad::inline XGRAD_PRECISION {
 GptBlock::GptBlock(Module* owner, std::string name, const GptOptions& o)
     : Module(owner, std::move(name)),
       ln_1(this, "ln_1", {.dim = o.dim, .bias = o.bias}),
-      attn(this, "attn", {.dim = o.dim, .heads = o.heads, .kv_heads = o.kv_heads, .bias = o.bias, .dropout = o.dropout, .position = o.position}),
+      attn(this, "attn",
+           {.dim = o.dim,
+            .heads = o.heads,
+            .kv_heads = o.kv_heads,
+            .bias = o.bias,
+            .dropout = o.dropout,
+            .position = o.position}),
       ln_2(this, "ln_2", {.dim = o.dim, .bias = o.bias}),
       mlp(this, "mlp", {.dim = o.dim, .bias = o.bias, .dropout = o.dropout}) {}
 
@@ -36,14 +42,17 @@ Gpt::Gpt(GptOptions o)
     if (name.ends_with("bias")) init::constant(parameter, 0);
     if (parameter.ndim() != 2) continue;
     double deviation = 0.02;
-    if (name.starts_with("h.")) deviation = 1 / std::sqrt(3.0 * static_cast<double>(parameter.size(1)));
-    if (name.ends_with("c_proj.weight")) deviation /= std::sqrt(2.0 * static_cast<double>(options.layers));
+    if (name.starts_with("h."))
+      deviation = 1 / std::sqrt(3.0 * static_cast<double>(parameter.size(1)));
+    if (name.ends_with("c_proj.weight"))
+      deviation /= std::sqrt(2.0 * static_cast<double>(options.layers));
     init::normal(parameter, 0, static_cast<real>(deviation), init_rng(name));
   }
 }
 
 Tensor Gpt::operator()(const Indices& ids, std::size_t start) const {
-  require<ShapeError>(ids.dimension() == 2, "Gpt: needs ids (B, T), got ", ids.dimension(), " axes");
+  require<ShapeError>(ids.dimension() == 2, "Gpt: needs ids (B, T), got ", ids.dimension(),
+                      " axes");
   Tensor x = embedding(wte.weight, ids);  // (B, T, D)
   if (options.position) x = options.position->on_embedding(x, start);
   x = drop(x);
@@ -51,14 +60,18 @@ Tensor Gpt::operator()(const Indices& ids, std::size_t start) const {
   return linear(ln_f(x), wte.weight);
 }
 
-std::vector<std::int64_t> generate(const Gpt& model, std::vector<std::int64_t> tokens, const GenerateOptions& options) {
+std::vector<std::int64_t> generate(const Gpt& model, std::vector<std::int64_t> tokens,
+                                   const GenerateOptions& options) {
   require(!tokens.empty(), "generate: the prompt is empty");
   require(options.context > 0, "generate: the context must be at least 1");
-  require(options.temperature >= 0 && std::isfinite(options.temperature), "generate: temperature must be >= 0, got ", options.temperature);
+  require(options.temperature >= 0 && std::isfinite(options.temperature),
+          "generate: temperature must be >= 0, got ", options.temperature);
   const Pause pause;
   Rng rng(options.seed);
   const Position* position = model.options.position.get();
-  const std::size_t context = std::min(options.context, position ? position->max_length().value_or(options.context) : options.context);
+  const std::size_t context =
+      std::min(options.context,
+               position ? position->max_length().value_or(options.context) : options.context);
   const std::size_t prompt = tokens.size();
   while (tokens.size() < prompt + options.max_tokens) {
     const std::size_t length = std::min(tokens.size(), context);
@@ -70,15 +83,20 @@ std::vector<std::int64_t> generate(const Gpt& model, std::vector<std::int64_t> t
     std::vector<std::int64_t> order(model.options.vocab);
     std::iota(order.begin(), order.end(), 0);
     std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) { return last[a] > last[b]; });
-    const std::size_t kept = options.temperature == 0 ? 1 : options.top_k ? std::min(options.top_k, order.size()) : order.size();
+    const std::size_t kept = options.temperature == 0 ? 1
+                             : options.top_k          ? std::min(options.top_k, order.size())
+                                                      : order.size();
     std::vector<double> cumulative;
     for (std::size_t i = 0; i < kept; ++i) {
-      const double p = kept == 1 ? 1 : std::exp((static_cast<double>(last[order[i]]) - last[order[0]]) / options.temperature);
+      const double p = kept == 1 ? 1
+                                 : std::exp((static_cast<double>(last[order[i]]) - last[order[0]]) /
+                                            options.temperature);
       cumulative.push_back(p + (i ? cumulative.back() : 0));
     }
     // Inverse distribution function, in double, so that the same seed gives the same text.
     const double u = rng.uniform64() * cumulative.back();
-    const auto chosen = std::upper_bound(cumulative.begin(), cumulative.end() - 1, u) - cumulative.begin();
+    const auto chosen =
+        std::upper_bound(cumulative.begin(), cumulative.end() - 1, u) - cumulative.begin();
     tokens.push_back(order[static_cast<std::size_t>(chosen)]);
   }
   return {tokens.begin() + static_cast<std::ptrdiff_t>(prompt), tokens.end()};

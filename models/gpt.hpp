@@ -11,10 +11,10 @@ namespace xgrad::inline XGRAD_PRECISION {
 struct GptOptions {
   std::size_t vocab = 256;
   std::size_t layers = 4, heads = 4, dim = 128;
-  std::size_t kv_heads = 0;                    ///< 0: as many as heads
-  double dropout = 0;                          ///< of embeddings, attention weights and residual branches
-  bool bias = true;                            ///< in Linear and LayerNorm
-  std::shared_ptr<Position> position{};        ///< none: NoPE
+  std::size_t kv_heads = 0;              ///< 0: as many as heads
+  double dropout = 0;                    ///< of embeddings, attention weights and residual branches
+  bool bias = true;                      ///< in Linear and LayerNorm
+  std::shared_ptr<Position> position{};  ///< none: NoPE
   std::uint64_t seed = 0;
 };
 
@@ -29,12 +29,14 @@ struct GptBlock : Module {
   FeedForward mlp;
 };
 
-/// GPT-2's architecture and parameter names (Radford et al. 2019): embedding, blocks, final norm, and a head that
-/// shares the embedding's weight. Initial values: embeddings N(0, 0.02^2); matrices of the blocks N(0, 1/(3 in)), which at
-/// GPT-2's width is its 0.02^2 and at smaller ones learns faster; residual projections 1/sqrt(2 layers) of that; biases 0.
+/// GPT-2's architecture and parameter names (Radford et al. 2019): embedding, blocks, final norm,
+/// and a head that shares the embedding's weight. Initial values: embeddings N(0, 0.02^2); matrices
+/// of the blocks N(0, 1/(3 in)), which at GPT-2's width is its 0.02^2 and at smaller ones learns
+/// faster; residual projections 1/sqrt(2 layers) of that; biases 0.
 struct Gpt : Module {
   explicit Gpt(GptOptions options);
-  /// Logits of the next token at every position. ids (B, T) -> (B, T, vocab). `start`: position of the first token.
+  /// Logits of the next token at every position. ids (B, T) -> (B, T, vocab). `start`: position of
+  /// the first token.
   Tensor operator()(const Indices& ids, std::size_t start = 0) const;
 
   const GptOptions options;
@@ -46,14 +48,16 @@ struct Gpt : Module {
 
 struct GenerateOptions {
   std::size_t max_tokens = 100;
-  std::size_t context = 64;  ///< the model sees at most this many of the last tokens, or its max_length
-  double temperature = 1;    ///< > 0; 0 picks the likeliest token
-  std::size_t top_k = 0;     ///< sample among the k likeliest; 0: all
+  std::size_t context =
+      64;  ///< the model sees at most this many of the last tokens, or its max_length
+  double temperature = 1;  ///< > 0; 0 picks the likeliest token
+  std::size_t top_k = 0;   ///< sample among the k likeliest; 0: all
   std::uint64_t seed = 0;
 };
 
-/// Continues `prompt` (at least one token) by max_tokens sampled tokens, which are returned without it.
-/// Runs the whole window for every token. Call model.eval() first if the model has dropout.
-std::vector<std::int64_t> generate(const Gpt& model, std::vector<std::int64_t> prompt, const GenerateOptions& options);
+/// Continues `prompt` (at least one token) by max_tokens sampled tokens, which are returned without
+/// it. Runs the whole window for every token. Call model.eval() first if the model has dropout.
+std::vector<std::int64_t> generate(const Gpt& model, std::vector<std::int64_t> prompt,
+                                   const GenerateOptions& options);
 
 }  // namespace xgrad::inline XGRAD_PRECISION

@@ -9,30 +9,34 @@
 namespace xgrad::inline XGRAD_PRECISION {
 
 struct AttentionOptions {
-  bool causal = true;            ///< query i sees keys j <= i + Tk - Tq: the last query sees all
-  std::optional<double> scale{}; ///< of the scores; 1/sqrt(d) unless given
-  std::vector<real> slopes{};    ///< ALiBi's: takes m |i - j| off the score, one m per query head; empty: none
-  double dropout = 0;            ///< of the weights after the softmax, in [0, 1]
-  Rng* rng = nullptr;            ///< for dropout
+  bool causal = true;             ///< query i sees keys j <= i + Tk - Tq: the last query sees all
+  std::optional<double> scale{};  ///< of the scores; 1/sqrt(d) unless given
+  std::vector<real>
+      slopes{};  ///< ALiBi's: takes m |i - j| off the score, one m per query head; empty: none
+  double dropout = 0;  ///< of the weights after the softmax, in [0, 1]
+  Rng* rng = nullptr;  ///< for dropout
 };
 
 namespace composite {
-/// softmax(scale q k^T + bias) v, spelled out in operations. q (B, H, Tq, d); k (B, K, Tk, d); v (B, K, Tk, e) with
-/// H a multiple of K (query head h reads key head h K / H: grouped-query attention, 2305.13245)
+/// softmax(scale q k^T + bias) v, spelled out in operations. q (B, H, Tq, d); k (B, K, Tk, d); v
+/// (B, K, Tk, e) with H a multiple of K (query head h reads key head h K / H: grouped-query
+/// attention, 2305.13245)
 /// -> (B, H, Tq, e). A query that sees no key gives zeros. O(B H Tq Tk) memory.
-Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options = {});
+Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v,
+                 const AttentionOptions& options = {});
 }  // namespace composite
 
 struct CausalSelfAttentionOptions {
   std::size_t dim, heads;
   std::size_t kv_heads = 0;  ///< 0: as many as heads; must divide heads
   bool bias = true;
-  double dropout = 0;        ///< of the attention weights and of the result
+  double dropout = 0;                          ///< of the attention weights and of the result
   std::shared_ptr<const Position> position{};  ///< its on_query, on_key and slopes; none: NoPE
 };
 
-/// Multi-head causal self-attention: x (B, T, dim) -> (B, T, dim). One projection c_attn holds the rows of queries
-/// (dim), keys and values (kv_heads * dim/heads each), as in GPT-2 when kv_heads = heads.
+/// Multi-head causal self-attention: x (B, T, dim) -> (B, T, dim). One projection c_attn holds the
+/// rows of queries (dim), keys and values (kv_heads * dim/heads each), as in GPT-2 when kv_heads =
+/// heads.
 struct CausalSelfAttention : Module {
   CausalSelfAttention(Module* owner, std::string name, CausalSelfAttentionOptions options);
   explicit CausalSelfAttention(CausalSelfAttentionOptions options)

@@ -5,7 +5,8 @@
 
 namespace xgrad::inline XGRAD_PRECISION {
 
-void save_state(const std::string& path, const StateDict& state, const std::map<std::string, std::string>& metadata) {
+void save_state(const std::string& path, const StateDict& state,
+                const std::map<std::string, std::string>& metadata) {
   Safetensors contents{.metadata = metadata};
   contents.metadata.emplace("format", "pt");  // without it some readers refuse the file
   for (const auto& [name, tensor] : state)

@@ -5,8 +5,9 @@
 
 namespace xgrad::inline XGRAD_PRECISION {
 
-/// Zeroes elements with probability p and scales the rest by 1/(1 - p) while training; the identity in evaluation.
-/// The stream depends on the root's seed and the layer's name; Module::reseed restarts it.
+/// Zeroes elements with probability p and scales the rest by 1/(1 - p) while training; the identity
+/// in evaluation. The stream depends on the root's seed and the layer's name; Module::reseed
+/// restarts it.
 struct Dropout : Module {
   explicit Dropout(double p) : Dropout(nullptr, "", p) {}
   Dropout(Module* owner, std::string name, double p);

@@ -9,7 +9,8 @@ struct EmbeddingOptions {
   std::size_t count, dim;
 };
 
-/// ids (...) -> (..., dim); weight (count, dim), initially standard normal. Throws for an id outside [0, count).
+/// ids (...) -> (..., dim); weight (count, dim), initially standard normal. Throws for an id
+/// outside [0, count).
 struct Embedding : Module {
   explicit Embedding(EmbeddingOptions options) : Embedding(nullptr, "", options) {}
   Embedding(Module* owner, std::string name, EmbeddingOptions options);

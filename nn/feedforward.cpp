@@ -9,11 +9,17 @@ FeedForwardOptions with_hidden(FeedForwardOptions options, std::size_t by_defaul
   return options;
 }
 
-LinearOptions widen(const FeedForwardOptions& o) { return {.in = o.dim, .out = o.hidden, .bias = o.bias}; }
-LinearOptions narrow(const FeedForwardOptions& o) { return {.in = o.hidden, .out = o.dim, .bias = o.bias}; }
+LinearOptions widen(const FeedForwardOptions& o) {
+  return {.in = o.dim, .out = o.hidden, .bias = o.bias};
+}
+LinearOptions narrow(const FeedForwardOptions& o) {
+  return {.in = o.hidden, .out = o.dim, .bias = o.bias};
+}
 
 FeedForwardOptions gelu_sizes(FeedForwardOptions o) { return with_hidden(o, 4 * o.dim); }
-FeedForwardOptions swiglu_sizes(FeedForwardOptions o) { return with_hidden(o, (8 * o.dim / 3 + 7) / 8 * 8); }
+FeedForwardOptions swiglu_sizes(FeedForwardOptions o) {
+  return with_hidden(o, (8 * o.dim / 3 + 7) / 8 * 8);
+}
 
 }  // namespace
 

@@ -8,7 +8,8 @@ namespace xgrad::inline XGRAD_PRECISION {
 
 struct FeedForwardOptions {
   std::size_t dim;
-  std::size_t hidden = 0;  ///< 0: 4 dim (FeedForward), 8/3 dim rounded up to a multiple of 8 (SwiGlu)
+  std::size_t hidden =
+      0;  ///< 0: 4 dim (FeedForward), 8/3 dim rounded up to a multiple of 8 (SwiGlu)
   bool bias = true;
   double dropout = 0;
 };
@@ -23,11 +24,14 @@ struct FeedForward : Module {
   Dropout dropout;
 };
 
-/// down_proj(silu(gate_proj(x)) * up_proj(x)): Shazeer 2020, 2002.05202, with Llama's names. (..., dim) -> (..., dim).
+/// down_proj(silu(gate_proj(x)) * up_proj(x)): Shazeer 2020, 2002.05202, with Llama's names. (...,
+/// dim) -> (..., dim).
 struct SwiGlu : Module {
   SwiGlu(Module* owner, std::string name, FeedForwardOptions options);
   explicit SwiGlu(FeedForwardOptions options) : SwiGlu(nullptr, "", options) {}
-  Tensor operator()(const Tensor& x) const { return dropout(down_proj(silu(gate_proj(x)) * up_proj(x))); }
+  Tensor operator()(const Tensor& x) const {
+    return dropout(down_proj(silu(gate_proj(x)) * up_proj(x)));
+  }
 
   Linear gate_proj, up_proj, down_proj;
   Dropout dropout;

@@ -17,14 +17,18 @@ Tensor uniform_init(const Ints& shape, std::size_t in, Rng rng) {
 
 Linear::Linear(Module* owner, std::string name, LinearOptions o)
     : Module(owner, std::move(name)),
-      options((require(o.in > 0 && o.out > 0, "Linear(", o.in, " -> ", o.out, "): sizes must be positive"), o)),
+      options((require(o.in > 0 && o.out > 0, "Linear(", o.in, " -> ", o.out,
+                       "): sizes must be positive"),
+               o)),
       weight(this, "weight", uniform_init({o.out, o.in}, o.in, init_rng("weight"))),
       bias(this, "bias", o.bias ? uniform_init({o.out}, o.in, init_rng("bias")) : Tensor()) {}
 
 Tensor Linear::operator()(const Tensor& x) const {
-  require<ShapeError>(x.ndim() >= 1, "Linear(", options.in, " -> ", options.out, "): input is 0-d, expected last axis ", options.in);
-  require<ShapeError>(x.size(-1) == options.in, "Linear(", options.in, " -> ", options.out, "): last axis of input ",
-                      x.shape(), " is ", x.size(-1), ", expected ", options.in,
+  require<ShapeError>(x.ndim() >= 1, "Linear(", options.in, " -> ", options.out,
+                      "): input is 0-d, expected last axis ", options.in);
+  require<ShapeError>(x.size(-1) == options.in, "Linear(", options.in, " -> ", options.out,
+                      "): last axis of input ", x.shape(), " is ", x.size(-1), ", expected ",
+                      options.in,
                       x.size() > 0 && x.size() / x.size(0) == options.in ? "; flatten first?" : "");
   return linear(x, weight, bias);
 }

@@ -4,7 +4,8 @@
 namespace xgrad::inline XGRAD_PRECISION {
 namespace {
 
-// Broadcasting here is nearly always (N, 1) against (N,), which would silently average an N x N table.
+// Broadcasting here is nearly always (N, 1) against (N,), which would silently average an N x N
+// table.
 Tensor difference(const char* op, const Tensor& prediction, const Tensor& target) {
   require<ShapeError>(prediction.shape() == target.shape(), op, ": prediction has shape ",
                       prediction.shape(), ", target ", target.shape());

@@ -37,7 +37,8 @@ Parameter::Parameter(Module* owner, std::string name, Tensor initial) : Tensor(s
   owner->parameters_.emplace_back(std::move(name), this);
 }
 
-StateBuffer::StateBuffer(Module* owner, std::string name, Tensor initial) : Tensor(std::move(initial)) {
+StateBuffer::StateBuffer(Module* owner, std::string name, Tensor initial)
+    : Tensor(std::move(initial)) {
   if (!owner) return;
   owner->check_name(name);
   owner->buffers_.emplace_back(std::move(name), this);
@@ -48,7 +49,8 @@ Module::Module(Module* owner, std::string name) {
 }
 
 Module::~Module() {
-  if (owner_) std::erase_if(owner_->children_, [&](const auto& item) { return item.second == this; });
+  if (owner_)
+    std::erase_if(owner_->children_, [&](const auto& item) { return item.second == this; });
   for (const auto& [name, child] : children_) {  // adopted ones: members have left already
     child->owner_ = nullptr;
     child->name_.clear();
@@ -67,7 +69,8 @@ void Module::check_name(const std::string& name) const {
   require(!name.empty() && name.find('.') == std::string::npos, "module: \"", name,
           "\" is no name: it must not be empty or contain a dot");
   const auto taken = [&](const auto& list) {
-    return std::any_of(list.begin(), list.end(), [&](const auto& item) { return item.first == name; });
+    return std::any_of(list.begin(), list.end(),
+                       [&](const auto& item) { return item.first == name; });
   };
   require(!taken(children_) && !taken(parameters_) && !taken(buffers_), "module: the name \"", name,
           "\" is taken twice in \"", path(), "\"");
@@ -88,7 +91,8 @@ void Module::visit(const std::string& prefix, const Visit& visit_module) const {
 StateDict Module::named_parameters() const {
   StateDict result;
   visit("", [&](const std::string& prefix, const Module& module) {
-    for (const auto& [name, parameter] : module.parameters_) result.emplace_back(join(prefix, name), *parameter);
+    for (const auto& [name, parameter] : module.parameters_)
+      result.emplace_back(join(prefix, name), *parameter);
   });
   return result;
 }
@@ -107,15 +111,19 @@ std::vector<Tensor> Module::trainable_parameters() const {
 
 std::vector<std::pair<std::string, const Module*>> Module::named_modules() const {
   std::vector<std::pair<std::string, const Module*>> result;
-  visit("", [&](const std::string& prefix, const Module& module) { result.emplace_back(prefix, &module); });
+  visit("", [&](const std::string& prefix, const Module& module) {
+    result.emplace_back(prefix, &module);
+  });
   return result;
 }
 
 StateDict Module::state_dict() const {
   StateDict result;
   visit("", [&](const std::string& prefix, const Module& module) {
-    for (const auto& [name, parameter] : module.parameters_) result.emplace_back(join(prefix, name), *parameter);
-    for (const auto& [name, buffer] : module.buffers_) result.emplace_back(join(prefix, name), *buffer);
+    for (const auto& [name, parameter] : module.parameters_)
+      result.emplace_back(join(prefix, name), *parameter);
+    for (const auto& [name, buffer] : module.buffers_)
+      result.emplace_back(join(prefix, name), *buffer);
   });
   return result;
 }
@@ -123,7 +131,8 @@ StateDict Module::state_dict() const {
 void Module::load_state_dict(const StateDict& state) {
   StateDict own = state_dict();
   const auto find = [](const StateDict& dict, const std::string& name) {
-    return std::find_if(dict.begin(), dict.end(), [&](const auto& item) { return item.first == name; });
+    return std::find_if(dict.begin(), dict.end(),
+                        [&](const auto& item) { return item.first == name; });
   };
   for (const auto& [name, target] : own) {
     const auto source = find(state, name);
@@ -171,12 +180,15 @@ std::string Module::to_string() const {
   std::ostringstream text;
   std::size_t total = 0;
   visit("", [&](const std::string& prefix, const Module& module) {
-    const auto depth = static_cast<std::size_t>(std::count(prefix.begin(), prefix.end(), '.')) + !prefix.empty();
+    const auto depth =
+        static_cast<std::size_t>(std::count(prefix.begin(), prefix.end(), '.')) + !prefix.empty();
     std::size_t count = 0;
     for (const auto& [name, parameter] : module.parameters_) count += parameter->size();
     total += count;
-    text << std::string(2 * depth, ' ') << (prefix.empty() ? "" : module.name_ + ": ") << type_name(module);
-    if (const std::string details = module.describe(); !details.empty()) text << '(' << details << ')';
+    text << std::string(2 * depth, ' ') << (prefix.empty() ? "" : module.name_ + ": ")
+         << type_name(module);
+    if (const std::string details = module.describe(); !details.empty())
+      text << '(' << details << ')';
     if (count > 0) text << "  " << count;
     text << '\n';
   });

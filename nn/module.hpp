@@ -1,5 +1,6 @@
-// Module: a tree of named parameters. A layer is a struct whose members register themselves with their owner as
-// they are constructed. What a layer computes is its own business: there is no virtual forward.
+// Module: a tree of named parameters. A layer is a struct whose members register themselves with
+// their owner as they are constructed. What a layer computes is its own business: there is no
+// virtual forward.
 #pragma once
 
 #include <functional>
@@ -15,7 +16,8 @@ namespace xgrad::inline XGRAD_PRECISION {
 
 class Module;
 
-/// Tensors by dotted name, in order of registration: `up.weight`, `up.bias`, `blocks.0.attn.qkv.weight`.
+/// Tensors by dotted name, in order of registration: `up.weight`, `up.bias`,
+/// `blocks.0.attn.qkv.weight`.
 using StateDict = std::vector<std::pair<std::string, Tensor>>;
 
 /// A tensor that training changes, owned by a module under a name.
@@ -49,8 +51,8 @@ class StateBuffer : public Tensor {
 /// Modules are neither copied nor moved, since their children know their address.
 class Module {
  public:
-  /// A root. `seed` fixes the initial values of all parameters below: each draws from a stream of its own, chosen
-  /// by the seed and its full name, so adding a layer does not change the others.
+  /// A root. `seed` fixes the initial values of all parameters below: each draws from a stream of
+  /// its own, chosen by the seed and its full name, so adding a layer does not change the others.
   explicit Module(std::uint64_t seed = 0) : seed_(seed) {}
   /// A child, which registers with its owner under `name`. A null owner makes a root with seed 0.
   Module(Module* owner, std::string name);
@@ -69,8 +71,8 @@ class Module {
 
   /// Parameters and buffers.
   StateDict state_dict() const;
-  /// Copies values in. Every name must be there with its shape and none besides, else std::invalid_argument
-  /// names the first that disagrees and nothing changes.
+  /// Copies values in. Every name must be there with its shape and none besides, else
+  /// std::invalid_argument names the first that disagrees and nothing changes.
   void load_state_dict(const StateDict& state);
 
   /// Training or evaluation: the mode of this module and all below (dropout asks for it).
@@ -78,13 +80,13 @@ class Module {
   void eval() { train(false); }
   bool is_training() const { return training_; }
 
-  /// Stops (or resumes) the gradients of parameters whose name contains `pattern`. Returns how many matched;
-  /// throws std::invalid_argument if none did.
+  /// Stops (or resumes) the gradients of parameters whose name contains `pattern`. Returns how many
+  /// matched; throws std::invalid_argument if none did.
   std::size_t freeze(std::string_view pattern, bool frozen = true);
   void zero_grad();
 
-  /// Restarts the random streams of all layers below that draw numbers while training. A training program that
-  /// calls reseed(step) can be stopped and resumed bit for bit.
+  /// Restarts the random streams of all layers below that draw numbers while training. A training
+  /// program that calls reseed(step) can be stopped and resumed bit for bit.
   void reseed(std::uint64_t seed);
 
   /// The tree with shapes and parameter counts, one line each.
@@ -94,12 +96,13 @@ class Module {
   std::string path() const;
 
  protected:
-  /// Adds a module that was made elsewhere (a position scheme, say) as a child. It must be a root so far.
+  /// Adds a module that was made elsewhere (a position scheme, say) as a child. It must be a root
+  /// so far.
   void adopt(std::string name, Module& child);
   /// The stream for the initial value of the parameter `name` of this module.
   Rng init_rng(std::string_view name) const;
-  /// For layers that draw numbers: reseed() calls it with a stream of their own. Until then they draw from an
-  /// init_rng() taken at construction.
+  /// For layers that draw numbers: reseed() calls it with a stream of their own. Until then they
+  /// draw from an init_rng() taken at construction.
   virtual void on_reseed(Rng /*rng*/) {}
   /// What to_string() says besides the type: "784 -> 256".
   virtual std::string describe() const { return {}; }
@@ -127,7 +130,8 @@ class ModuleList : public Module {
   using Module::Module;
   template <class... Arguments>
   T& emplace(Arguments&&... arguments) {
-    items_.push_back(std::make_unique<T>(this, std::to_string(items_.size()), std::forward<Arguments>(arguments)...));
+    items_.push_back(std::make_unique<T>(this, std::to_string(items_.size()),
+                                         std::forward<Arguments>(arguments)...));
     return *items_.back();
   }
   std::size_t size() const { return items_.size(); }
@@ -138,8 +142,8 @@ class ModuleList : public Module {
   std::vector<std::unique_ptr<T>> items_;
 };
 
-/// Layers and functions, one after the other; each takes and gives one tensor. Every entry counts in the names, as
-/// in PyTorch: Linear, function, Linear are "0", "1", "2".
+/// Layers and functions, one after the other; each takes and gives one tensor. Every entry counts
+/// in the names, as in PyTorch: Linear, function, Linear are "0", "1", "2".
 ///
 ///     Sequential net;
 ///     net.emplace<Linear>(LinearOptions{.in = 2, .out = 16});
@@ -149,7 +153,8 @@ class Sequential : public Module {
   using Module::Module;
   template <class T, class... Arguments>
   T& emplace(Arguments&&... arguments) {
-    auto layer = std::make_unique<T>(this, std::to_string(steps_.size()), std::forward<Arguments>(arguments)...);
+    auto layer = std::make_unique<T>(this, std::to_string(steps_.size()),
+                                     std::forward<Arguments>(arguments)...);
     T& reference = *layer;
     layers_.push_back(std::move(layer));
     add([&reference](const Tensor& x) { return reference(x); });

@@ -5,7 +5,9 @@ namespace xgrad::inline XGRAD_PRECISION {
 
 LayerNorm::LayerNorm(Module* owner, std::string name, LayerNormOptions o)
     : Module(owner, std::move(name)),
-      options((require(o.dim > 0 && o.eps >= 0, "LayerNorm(", o.dim, "): needs dim > 0 and eps >= 0"), o)),
+      options(
+          (require(o.dim > 0 && o.eps >= 0, "LayerNorm(", o.dim, "): needs dim > 0 and eps >= 0"),
+           o)),
       weight(this, "weight", ones({o.dim})),
       bias(this, "bias", o.bias ? zeros({o.dim}) : Tensor()) {}
 
@@ -15,9 +17,12 @@ Tensor LayerNorm::operator()(const Tensor& x) const {
 
 RMSNorm::RMSNorm(Module* owner, std::string name, RMSNormOptions o)
     : Module(owner, std::move(name)),
-      options((require(o.dim > 0 && o.eps >= 0, "RMSNorm(", o.dim, "): needs dim > 0 and eps >= 0"), o)),
+      options((require(o.dim > 0 && o.eps >= 0, "RMSNorm(", o.dim, "): needs dim > 0 and eps >= 0"),
+               o)),
       weight(this, "weight", ones({o.dim})) {}
 
-Tensor RMSNorm::operator()(const Tensor& x) const { return rms_norm(x, weight, static_cast<real>(options.eps)); }
+Tensor RMSNorm::operator()(const Tensor& x) const {
+  return rms_norm(x, weight, static_cast<real>(options.eps));
+}
 
 }  // namespace xgrad::inline XGRAD_PRECISION

@@ -11,7 +11,8 @@ struct LayerNormOptions {
   bool bias = true;
 };
 
-/// (x - mean)/sqrt(var + eps) * weight + bias over the last axis. x (..., dim); weight (dim,) ones, bias (dim,) zeros.
+/// (x - mean)/sqrt(var + eps) * weight + bias over the last axis. x (..., dim); weight (dim,) ones,
+/// bias (dim,) zeros.
 struct LayerNorm : Module {
   explicit LayerNorm(LayerNormOptions options) : LayerNorm(nullptr, "", options) {}
   LayerNorm(Module* owner, std::string name, LayerNormOptions options);

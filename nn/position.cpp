@@ -14,13 +14,16 @@ Tensor Position::on_key(const Tensor& k, std::size_t /*start*/) const { return k
 std::vector<real> Position::slopes(std::size_t /*heads*/) const { return {}; }
 
 LearnedPosition::LearnedPosition(LearnedPositionOptions o)
-    : options((require(o.length > 0 && o.dim > 0, "LearnedPosition(", o.length, ", ", o.dim, "): sizes must be positive"), o)),
-      weight(this, "weight", init::normal(zeros({o.length, o.dim}), 0, real(0.02), init_rng("weight"))) {}
+    : options((require(o.length > 0 && o.dim > 0, "LearnedPosition(", o.length, ", ", o.dim,
+                       "): sizes must be positive"),
+               o)),
+      weight(this, "weight",
+             init::normal(zeros({o.length, o.dim}), 0, real(0.02), init_rng("weight"))) {}
 
 Tensor LearnedPosition::on_embedding(const Tensor& x, std::size_t start) const {
   const std::size_t stop = start + x.size(-2);
-  require<ShapeError>(stop <= options.length, "LearnedPosition: positions ", start, " to ", stop - 1,
-                      " are beyond the table of ", options.length);
+  require<ShapeError>(stop <= options.length, "LearnedPosition: positions ", start, " to ",
+                      stop - 1, " are beyond the table of ", options.length);
   return x + slice(weight, 0, static_cast<std::int64_t>(start), static_cast<std::int64_t>(stop));
 }
 
@@ -30,7 +33,9 @@ Tensor SinusoidalPosition::on_embedding(const Tensor& x, std::size_t start) cons
   real* out = table.mutable_data();
   for (std::size_t t = 0; t < length; ++t)
     for (std::size_t j = 0; j < dim; ++j) {
-      const double angle = static_cast<double>(start + t) * std::pow(10000.0, -static_cast<double>(j / 2 * 2) / static_cast<double>(dim));
+      const double angle =
+          static_cast<double>(start + t) *
+          std::pow(10000.0, -static_cast<double>(j / 2 * 2) / static_cast<double>(dim));
       *out++ = static_cast<real>(j % 2 == 0 ? std::sin(angle) : std::cos(angle));
     }
   return x * static_cast<real>(std::sqrt(static_cast<double>(dim))) + table;
@@ -43,8 +48,9 @@ Rope::Rope(RopeOptions o) : options_(o) {
 
 Tensor Rope::turn(const Tensor& x, std::size_t start) const {
   const std::size_t dim = x.size(-1), rotary = options_.rotary_dim ? options_.rotary_dim : dim;
-  require<ShapeError>(rotary % 2 == 0 && rotary <= dim, "Rope: needs an even number of features to turn, at most ",
-                      dim, ", got ", rotary);
+  require<ShapeError>(rotary % 2 == 0 && rotary <= dim,
+                      "Rope: needs an even number of features to turn, at most ", dim, ", got ",
+                      rotary);
   const std::size_t stop = start + x.size(-2), half = rotary / 2;
   const std::lock_guard lock(mutex_);
   if (!cos_.defined() || cos_.size(0) < stop || cos_.size(1) != half) {
@@ -55,7 +61,9 @@ Tensor Rope::turn(const Tensor& x, std::size_t start) const {
     for (std::size_t p = 0; p < capacity; ++p)
       for (std::size_t i = 0; i < half; ++i) {
         // The exponent divides by the rotary width, not by the head's.
-        const double angle = static_cast<double>(p) * std::pow(options_.base, -2.0 * static_cast<double>(i) / static_cast<double>(rotary));
+        const double angle =
+            static_cast<double>(p) *
+            std::pow(options_.base, -2.0 * static_cast<double>(i) / static_cast<double>(rotary));
         *c++ = static_cast<real>(std::cos(angle));
         *s++ = static_cast<real>(std::sin(angle));
       }
@@ -73,8 +81,9 @@ std::vector<real> alibi_slopes(std::size_t heads) {
   const std::size_t c = std::bit_floor(heads);
   std::vector<real> result;
   for (std::size_t h = 0; h < heads; ++h) {
-    const double exponent = h < c ? -8.0 * static_cast<double>(h + 1) / static_cast<double>(c)
-                                  : -4.0 * static_cast<double>(2 * (h - c) + 1) / static_cast<double>(c);
+    const double exponent =
+        h < c ? -8.0 * static_cast<double>(h + 1) / static_cast<double>(c)
+              : -4.0 * static_cast<double>(2 * (h - c) + 1) / static_cast<double>(c);
     result.push_back(static_cast<real>(std::exp2(exponent)));
   }
   return result;
@@ -86,8 +95,8 @@ std::shared_ptr<Position> make_position(std::string_view name, LearnedPositionOp
   if (name == "nope") return std::make_shared<NoPosition>();
   if (name == "learned") return std::make_shared<LearnedPosition>(options);
   if (name == "sinusoidal") return std::make_shared<SinusoidalPosition>();
-  throw std::invalid_argument(
-      concat_text("position \"", name, "\": unknown; choose rope, alibi, nope, learned or sinusoidal"));
+  throw std::invalid_argument(concat_text(
+      "position \"", name, "\": unknown; choose rope, alibi, nope, learned or sinusoidal"));
 }
 
 }  // namespace xgrad::inline XGRAD_PRECISION

@@ -1,5 +1,6 @@
 // Position schemes: how a decoder is told where its tokens stand.
-// Each is a small object with one interface, handed to the model; attention does not know which one it holds.
+// Each is a small object with one interface, handed to the model; attention does not know which one
+// it holds.
 #pragma once
 
 #include <memory>
@@ -20,20 +21,23 @@ class Position : public Module {
   /// In every attention layer, on queries (B, H, T, d) and keys (B, K, T, d) before they meet.
   virtual Tensor on_query(const Tensor& q, std::size_t start) const;
   virtual Tensor on_key(const Tensor& k, std::size_t start) const;
-  /// One slope m per query head: m (i - j) is subtracted from the score of query i and key j. Empty: none.
+  /// One slope m per query head: m (i - j) is subtracted from the score of query i and key j.
+  /// Empty: none.
   virtual std::vector<real> slopes(std::size_t heads) const;
   /// Positions from here on do not exist; empty: no limit.
   virtual std::optional<std::size_t> max_length() const { return std::nullopt; }
 };
 
-/// No positions at all. A causal decoder still knows order, weakly: Kazemnejad et al. 2023 (2305.19466).
+/// No positions at all. A causal decoder still knows order, weakly: Kazemnejad et al. 2023
+/// (2305.19466).
 struct NoPosition : Position {};
 
 struct LearnedPositionOptions {
   std::size_t length, dim;
 };
 
-/// A trained vector per position, added to the embeddings (GPT-2). weight (length, dim), initially N(0, 0.02^2).
+/// A trained vector per position, added to the embeddings (GPT-2). weight (length, dim), initially
+/// N(0, 0.02^2).
 struct LearnedPosition : Position {
   explicit LearnedPosition(LearnedPositionOptions options);
   Tensor on_embedding(const Tensor& x, std::size_t start) const override;
@@ -43,8 +47,8 @@ struct LearnedPosition : Position {
   Parameter weight;
 };
 
-/// Embeddings times sqrt(D), plus PE[p, 2i] = sin(p 10000^(-2i/D)), PE[p, 2i+1] = cos(same): Vaswani et al. 2017
-/// (1706.03762), section 3.5.
+/// Embeddings times sqrt(D), plus PE[p, 2i] = sin(p 10000^(-2i/D)), PE[p, 2i+1] = cos(same):
+/// Vaswani et al. 2017 (1706.03762), section 3.5.
 struct SinusoidalPosition : Position {
   Tensor on_embedding(const Tensor& x, std::size_t start) const override;
 };
@@ -55,8 +59,8 @@ struct RopeOptions {
   RopeLayout layout = RopeLayout::half_split;
 };
 
-/// Rotary position embedding: queries and keys are turned by p base^(-2i/r), so scores depend on distances alone.
-/// Su et al. 2021, RoFormer (2104.09864). Angles are computed in double.
+/// Rotary position embedding: queries and keys are turned by p base^(-2i/r), so scores depend on
+/// distances alone. Su et al. 2021, RoFormer (2104.09864). Angles are computed in double.
 class Rope : public Position {
  public:
   explicit Rope(RopeOptions options = {});
@@ -70,8 +74,8 @@ class Rope : public Position {
   mutable Tensor cos_, sin_;  // (capacity, r/2), grown as longer texts come
 };
 
-/// Attention with linear biases: a penalty of m_h (i - j) on the score, steeper in some heads than in others.
-/// Press, Smith & Lewis 2021 (2108.12409). Slopes are constants, not parameters.
+/// Attention with linear biases: a penalty of m_h (i - j) on the score, steeper in some heads than
+/// in others. Press, Smith & Lewis 2021 (2108.12409). Slopes are constants, not parameters.
 struct Alibi : Position {
   std::vector<real> slopes(std::size_t heads) const override;
 };
@@ -79,8 +83,8 @@ struct Alibi : Position {
 /// m_h = 2^(-8(h+1)/c) for the first c = 2^floor(log2 H) heads, 2^(-4(2(h-c)+1)/c) for the rest.
 std::vector<real> alibi_slopes(std::size_t heads);
 
-/// The scheme called rope, alibi, nope, learned or sinusoidal. `length` and `dim` serve the learned table. Throws
-/// std::invalid_argument for another name.
+/// The scheme called rope, alibi, nope, learned or sinusoidal. `length` and `dim` serve the learned
+/// table. Throws std::invalid_argument for another name.
 std::shared_ptr<Position> make_position(std::string_view name, LearnedPositionOptions options);
 
 }  // namespace xgrad::inline XGRAD_PRECISION

@@ -17,9 +17,9 @@ struct OpRow {
   std::string name;
   std::function<Tensor(const std::vector<Tensor>&)> fn;
   std::vector<std::vector<std::size_t>> shapes;  // of the inputs
-  double low = -2, high = 2;                     // inputs are uniform on this range; keep it off kinks
-  bool fused = false;                            // has no second derivative
-  std::vector<std::size_t> sizes = {0, 1, 5};    // what N stands for in the size check
+  double low = -2, high = 2;  // inputs are uniform on this range; keep it off kinks
+  bool fused = false;         // has no second derivative
+  std::vector<std::size_t> sizes = {0, 1, 5};  // what N stands for in the size check
 };
 
 const std::vector<OpRow>& op_table();

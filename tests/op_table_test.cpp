@@ -1,6 +1,6 @@
-// What every operation must pass: derivatives against finite differences, first and second; raw against recorded
-// readings; every subset of inputs; the same tensor twice; sizes 0, 1 and n; and that no operation lacks a row.
-// Values, kinks and error texts are in the test of each family.
+// What every operation must pass: derivatives against finite differences, first and second; raw
+// against recorded readings; every subset of inputs; the same tensor twice; sizes 0, 1 and n; and
+// that no operation lacks a row. Values, kinks and error texts are in the test of each family.
 #include <cmath>
 #include <filesystem>
 #include <fstream>
@@ -27,12 +27,14 @@ Tensor random_like(const Tensor& x, std::uint64_t seed) {
 
 [[maybe_unused]] double dot(const Tensor& a, const Tensor& b) {
   double total = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) total += static_cast<double>(a.data()[i]) * b.data()[i];
+  for (std::size_t i = 0; i < a.size(); ++i)
+    total += static_cast<double>(a.data()[i]) * b.data()[i];
   return total;
 }
 
 /// Gradients of <cotangent, fn(inputs)>, zeros for inputs that do not ask for one.
-Tensors gradients(const OpRow& row, const Tensors& inputs, const Tensor& cotangent, bool recorded = false) {
+Tensors gradients(const OpRow& row, const Tensors& inputs, const Tensor& cotangent,
+                  bool recorded = false) {
   Tape tape;
   const Tensor y = row.fn(inputs);
   Tensors wanted;
@@ -51,7 +53,8 @@ void want_all(Tensors& inputs) {
 
 /// d<cotangent, f>/dx by central differences against `analytic`.
 template <class F>
-void check_differences(const std::string& what, const F& f, Tensor x, const Tensor& analytic, double relative, double absolute) {
+void check_differences(const std::string& what, const F& f, Tensor x, const Tensor& analytic,
+                       double relative, double absolute) {
   const double step = 6e-6;
   for (std::size_t i = 0; i < x.size(); ++i) {
     const real at = x.data()[i];
@@ -62,7 +65,8 @@ void check_differences(const std::string& what, const F& f, Tensor x, const Tens
     x.mutable_data()[i] = at;
     const double numeric = (above - below) / (2 * step), expected = analytic.data()[i];
     INFO(what << ", element " << i << ": differences " << numeric << ", rule " << expected);
-    CHECK(std::abs(numeric - expected) <= std::max(absolute, relative * std::max(std::abs(numeric), std::abs(expected))));
+    CHECK(std::abs(numeric - expected) <=
+          std::max(absolute, relative * std::max(std::abs(numeric), std::abs(expected))));
   }
 }
 
@@ -89,21 +93,25 @@ TEST_CASE("every operation's gradient agrees with central differences", "[ops][g
     want_all(inputs);
     const Tensors analytic = gradients(row, inputs, cotangent);
     for (std::size_t i = 0; i < inputs.size(); ++i)
-      check_differences(row.name + ", input " + std::to_string(i), [&] { return dot(cotangent, row.fn(inputs)); }, inputs[i],
-                        analytic[i], 1e-7, 1e-9);
+      check_differences(
+          row.name + ", input " + std::to_string(i), [&] { return dot(cotangent, row.fn(inputs)); },
+          inputs[i], analytic[i], 1e-7, 1e-9);
   }
 }
 
-TEST_CASE("every composed operation's second derivative agrees with central differences", "[ops][gradcheck]") {
+TEST_CASE("every composed operation's second derivative agrees with central differences",
+          "[ops][gradcheck]") {
   for (const OpRow& row : op_table()) {
     if (row.fused) continue;
     Tensors inputs = make_inputs(row, 3);
     Tensor cotangent = random_like(row.fn(inputs), 77);
     want_all(inputs);
     Tensors directions;
-    for (std::size_t i = 0; i < inputs.size(); ++i) directions.push_back(random_like(inputs[i], 100 + i));
+    for (std::size_t i = 0; i < inputs.size(); ++i)
+      directions.push_back(random_like(inputs[i], 100 + i));
 
-    // s = sum_i <directions_i, d<cotangent, f>/dx_i>, differentiated by the tape and by differences of gradients.
+    // s = sum_i <directions_i, d<cotangent, f>/dx_i>, differentiated by the tape and by differences
+    // of gradients.
     Tape tape;
     const Tensor y = row.fn(inputs);
     const Tensors first = tape.gradient(y, inputs, {.record = true}, cotangent);
@@ -129,7 +137,8 @@ TEST_CASE("both readings of every rule give the same gradient", "[ops]") {
     Tensors inputs = make_inputs(row, 3);
     want_all(inputs);
     const Tensor cotangent = random_like(row.fn(inputs), 5);
-    const Tensors raw = gradients(row, inputs, cotangent), recorded = gradients(row, inputs, cotangent, true);
+    const Tensors raw = gradients(row, inputs, cotangent),
+                  recorded = gradients(row, inputs, cotangent, true);
     for (std::size_t i = 0; i < inputs.size(); ++i) {
       INFO(row.name << ", input " << i << "\nraw " << raw[i] << "\nrecorded " << recorded[i]);
       CHECK(close(raw[i], recorded[i], sizeof(real) == 8 ? 1e-13 : 1e-5));
@@ -181,7 +190,8 @@ TEST_CASE("every operation works, forward and backward, for sizes 0, 1 and n", "
       Tape tape;
       const Tensor y = row.fn(inputs);
       const Tensors gradient = tape.gradient(y, inputs, {}, ones(y.shape()));
-      for (std::size_t i = 0; i < inputs.size(); ++i) CHECK(gradient[i].shape() == inputs[i].shape());
+      for (std::size_t i = 0; i < inputs.size(); ++i)
+        CHECK(gradient[i].shape() == inputs[i].shape());
     }
 }
 
@@ -190,7 +200,8 @@ TEST_CASE("a gradient is linear in the cotangent", "[ops]") {
     Tensors inputs = make_inputs(row, 3);
     want_all(inputs);
     const Tensor u = random_like(row.fn(inputs), 5), v = random_like(u, 6);
-    const Tensors gu = gradients(row, inputs, u), gv = gradients(row, inputs, v), sum = gradients(row, inputs, u + real(3) * v);
+    const Tensors gu = gradients(row, inputs, u), gv = gradients(row, inputs, v),
+                  sum = gradients(row, inputs, u + real(3) * v);
     for (std::size_t i = 0; i < inputs.size(); ++i) {
       INFO(row.name << ", input " << i);
       CHECK(close(sum[i], gu[i] + real(3) * gv[i], sizeof(real) == 8 ? 1e-12 : 1e-4));
@@ -215,11 +226,14 @@ TEST_CASE("every operation that the library records has a row in the table", "[o
   const std::regex call("record(?:_fused)?\\(\\s*\"([^\"]+)\"");
   std::size_t found = 0;
   for (const char* folder : {"core", "nn"})
-    for (const auto& file : std::filesystem::recursive_directory_iterator(std::string(XGRAD_SOURCE_DIR "/") + folder)) {
+    for (const auto& file : std::filesystem::recursive_directory_iterator(
+             std::string(XGRAD_SOURCE_DIR "/") + folder)) {
       if (file.path().extension() != ".cpp") continue;
       const std::string text = read_file(file.path().string());
-      for (std::sregex_iterator match(text.begin(), text.end(), call), end; match != end; ++match, ++found) {
-        INFO(file.path().string() << " records \"" << (*match)[1] << "\", which no row of tests/op_table.cpp runs");
+      for (std::sregex_iterator match(text.begin(), text.end(), call), end; match != end;
+           ++match, ++found) {
+        INFO(file.path().string() << " records \"" << (*match)[1]
+                                  << "\", which no row of tests/op_table.cpp runs");
         CHECK(recorded.count((*match)[1]) == 1);
       }
     }

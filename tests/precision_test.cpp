@@ -1,4 +1,5 @@
-// Float against double: both builds of the library in one program, row by row of the table of operations.
+// Float against double: both builds of the library in one program, row by row of the table of
+// operations.
 #include "precision_values.hpp"
 
 #include <algorithm>

@@ -19,7 +19,8 @@ TableRow table_row(std::size_t index) {
   std::vector<Tensor> results = tape.gradient(y, inputs, {}, randn(y.shape(), rng));
   results.push_back(y);
   TableRow result{row.name, {}};
-  for (const Tensor& x : results) result.values.insert(result.values.end(), x.data(), x.data() + x.size());
+  for (const Tensor& x : results)
+    result.values.insert(result.values.end(), x.data(), x.data() + x.size());
   return result;
 }
 

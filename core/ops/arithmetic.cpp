@@ -81,7 +81,6 @@ Tensor square(const Tensor& x) {
 }
 
 // ---- extrema
-// ---------------------------------------------------------------------------------------
 
 // Where neither comparison holds, an input is NaN, and so is the sum.
 Tensor maximum(const Tensor& a, const Tensor& b) {
@@ -123,7 +122,6 @@ Tensor abs(const Tensor& x) {
 }
 
 // ---- comparison: constant almost everywhere, so nothing is recorded
-// ------------------------------------
 
 namespace {
 
@@ -156,7 +154,6 @@ Tensor equal(const Tensor& a, const Tensor& b) {
 Tensor equal(const Tensor& a, real b) { return truth("equal", {a}, xt::equal(a.array(), b)); }
 
 // ---- selection: the gradient goes where the number came from
-// -------------------------------------------
 
 Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b) {
   return record("where", {a, b, condition},
@@ -181,8 +178,8 @@ Tensor where(const Tensor& condition, real a, const Tensor& b) {
 
 Tensor masked_fill(const Tensor& x, const Tensor& mask, real value) {
   require<ShapeError>(broadcast_shapes("masked_fill", x.shape(), mask.shape()) == x.shape(),
-                      "masked_fill: the mask ", mask.shape(),
-                      " has more elements than x ", x.shape());
+                      "masked_fill: the mask ", mask.shape(), " has more elements than x ",
+                      x.shape());
   return where(mask, value, x);
 }
 

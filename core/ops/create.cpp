@@ -25,7 +25,8 @@ Tensor scalar(real value) { return filled({}, value); }
 
 Tensor arange(real start, real stop, real step) {
   require(step != 0 && std::isfinite(step) && std::isfinite(start) && std::isfinite(stop),
-          "arange: needs finite bounds and a step other than 0, got ", start, ", ", stop, ", ", step);
+          "arange: needs finite bounds and a step other than 0, got ", start, ", ", stop, ", ",
+          step);
   const double count = std::ceil((static_cast<double>(stop) - start) / step);
   Tensor x = Tensor::empty({static_cast<std::size_t>(std::max(0.0, count))});
   real* values = x.mutable_data();
@@ -35,13 +36,15 @@ Tensor arange(real start, real stop, real step) {
 
 Tensor tensor(const std::vector<real>& values, const Ints& shape) {
   Tensor x = Tensor::empty(to_shape("tensor", shape));
-  require<ShapeError>(values.size() == x.size(), "tensor: ", values.size(), " values do not fill shape ",
-                      x.shape(), ", which has ", x.size());
+  require<ShapeError>(values.size() == x.size(), "tensor: ", values.size(),
+                      " values do not fill shape ", x.shape(), ", which has ", x.size());
   std::copy(values.begin(), values.end(), x.mutable_data());
   return x;
 }
 
-Tensor tensor(std::initializer_list<real> values) { return tensor(std::vector<real>(values), values.size()); }
+Tensor tensor(std::initializer_list<real> values) {
+  return tensor(std::vector<real>(values), values.size());
+}
 
 Tensor rand(const Ints& shape, Rng& rng) {
   Tensor x = Tensor::empty(to_shape("rand", shape));

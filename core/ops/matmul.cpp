@@ -13,8 +13,11 @@ namespace {
 /// One operand: `count` matrices of rows x columns (as read) behind the leading axes `batch`.
 struct Operand {
   Operand(const Tensor& x, bool transposed)
-      : data(x.data()), transposed(transposed), stride(x.size(-1)),
-        rows(x.size(transposed ? -1 : -2)), columns(x.size(transposed ? -2 : -1)),
+      : data(x.data()),
+        transposed(transposed),
+        stride(x.size(-1)),
+        rows(x.size(transposed ? -1 : -2)),
+        columns(x.size(transposed ? -2 : -1)),
         batch(x.shape().begin(), x.shape().end() - 2) {}
 
   kernels::Matrix matrix(std::size_t index) const {
@@ -27,7 +30,8 @@ struct Operand {
   Shape batch;
 };
 
-/// Which matrix of an operand with leading axes `from` belongs to matrix `index` of the result's `to`.
+/// Which matrix of an operand with leading axes `from` belongs to matrix `index` of the result's
+/// `to`.
 std::size_t broadcast_index(std::size_t index, const Shape& from, const Shape& to) {
   std::size_t result = 0, step = 1;
   for (std::size_t axis = to.size(); axis-- > 0;) {
@@ -58,15 +62,17 @@ Tensor product(const Tensor& x, const Tensor& y, MatmulOptions options) {
   const bool tall = b.batch.empty() && !a.transposed;
   const std::size_t count = tall ? 1 : element_count(batch);
   if (tall) a.rows *= element_count(batch);
-  // Large products are worth all threads one after the other; small ones are spread over the threads. gemm's own
-  // split of each product is the same either way.
+  // Large products are worth all threads one after the other; small ones are spread over the
+  // threads. gemm's own split of each product is the same either way.
   const std::size_t work = a.rows * a.columns * b.columns;
-  const std::size_t grain = work >= (std::size_t{1} << 24) ? count : std::max<std::size_t>(1, (1 << 20) / (work + 1));
+  const std::size_t grain =
+      work >= (std::size_t{1} << 24) ? count : std::max<std::size_t>(1, (1 << 20) / (work + 1));
   parallel_for(count, grain, [&](std::size_t begin, std::size_t end) {
     for (std::size_t i = begin; i < end; ++i)
-      kernels::gemm(a.rows, b.columns, a.columns, a.matrix(tall ? 0 : broadcast_index(i, a.batch, batch)),
-                    b.matrix(tall ? 0 : broadcast_index(i, b.batch, batch)), 0, c + i * a.rows * b.columns,
-                    std::max<std::size_t>(1, b.columns));
+      kernels::gemm(a.rows, b.columns, a.columns,
+                    a.matrix(tall ? 0 : broadcast_index(i, a.batch, batch)),
+                    b.matrix(tall ? 0 : broadcast_index(i, b.batch, batch)), 0,
+                    c + i * a.rows * b.columns, std::max<std::size_t>(1, b.columns));
   });
   return out;
 }
@@ -83,13 +89,15 @@ Tensor matmul(const Tensor& a, const Tensor& b, MatmulOptions options) {
   require<ShapeError>(a.ndim() >= 1 && b.ndim() >= 1, "matmul: needs at least 1 axis each, got ",
                       a.shape(), " @ ", b.shape());
   if (a.ndim() == 1) {
-    const Tensor result = matmul(reshape(a, {1, a.size()}), b, {.transpose_b = options.transpose_b});
+    const Tensor result =
+        matmul(reshape(a, {1, a.size()}), b, {.transpose_b = options.transpose_b});
     Shape shape = result.shape();
     shape.erase(shape.end() - (b.ndim() == 1 ? 1 : 2));
     return reshape(result, shape);
   }
   if (b.ndim() == 1) {
-    const Tensor result = matmul(a, reshape(b, {b.size(), 1}), {.transpose_a = options.transpose_a});
+    const Tensor result =
+        matmul(a, reshape(b, {b.size(), 1}), {.transpose_a = options.transpose_a});
     return reshape(result, Shape(result.shape().begin(), result.shape().end() - 1));
   }
   const bool ta = options.transpose_a, tb = options.transpose_b;
@@ -97,13 +105,18 @@ Tensor matmul(const Tensor& a, const Tensor& b, MatmulOptions options) {
     // With A' and B' the operands as read, C = A' B' and G = dL/dC:  dA' = G B'^T,  dB' = A'^T G.
     // A transposed operand takes the transpose of its gradient, by swapping the factors.
     if (r.needs(0)) {
-      if (ta) r.to(0, matmul(r.in(1), r.grad(), {.transpose_a = tb, .transpose_b = true}));
-      else r.to(0, matmul(r.grad(), r.in(1), {.transpose_b = !tb}));
+      if (ta)
+        r.to(0, matmul(r.in(1), r.grad(), {.transpose_a = tb, .transpose_b = true}));
+      else
+        r.to(0, matmul(r.grad(), r.in(1), {.transpose_b = !tb}));
     }
     if (r.needs(1)) {
-      if (r.shape(1).size() == 2 && !ta) {  // a shared right factor sums over the batch: one tall product
-        if (tb) r.to(1, matmul(tall(r.grad()), tall(r.in(0)), {.transpose_a = true}));
-        else r.to(1, matmul(tall(r.in(0)), tall(r.grad()), {.transpose_a = true}));
+      if (r.shape(1).size() == 2 &&
+          !ta) {  // a shared right factor sums over the batch: one tall product
+        if (tb)
+          r.to(1, matmul(tall(r.grad()), tall(r.in(0)), {.transpose_a = true}));
+        else
+          r.to(1, matmul(tall(r.in(0)), tall(r.grad()), {.transpose_a = true}));
       } else if (tb) {
         r.to(1, matmul(r.grad(), r.in(0), {.transpose_a = true, .transpose_b = ta}));
       } else {
@@ -114,18 +127,21 @@ Tensor matmul(const Tensor& a, const Tensor& b, MatmulOptions options) {
 }
 
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
-  require<ShapeError>(weight.ndim() == 2, "linear: weight needs 2 axes, got shape ", weight.shape());
+  require<ShapeError>(weight.ndim() == 2, "linear: weight needs 2 axes, got shape ",
+                      weight.shape());
   const std::size_t in = weight.size(1), out = weight.size(0);
-  require<ShapeError>(x.ndim() >= 1 && x.size(-1) == in, "linear: last axis of input ", x.shape(), " is ",
-                      x.ndim() ? x.size(-1) : 0, ", weight ", weight.shape(), " expects ", in);
+  require<ShapeError>(x.ndim() >= 1 && x.size(-1) == in, "linear: last axis of input ", x.shape(),
+                      " is ", x.ndim() ? x.size(-1) : 0, ", weight ", weight.shape(), " expects ",
+                      in);
   if (!bias.defined()) return matmul(x, weight, {.transpose_b = true});
-  require<ShapeError>(bias.ndim() == 1 && bias.size() == out, "linear: bias has shape ", bias.shape(),
-                      ", weight ", weight.shape(), " gives ", out);
+  require<ShapeError>(bias.ndim() == 1 && bias.size() == out, "linear: bias has shape ",
+                      bias.shape(), ", weight ", weight.shape(), " gives ", out);
   Shape shape(x.shape().begin(), x.shape().end() - 1);
   const std::size_t rows = element_count(shape);
   shape.push_back(out);
   Tensor y = broadcast_to(bias.detach(), shape);
-  kernels::gemm(rows, out, in, {x.data(), std::max<std::size_t>(1, in)}, {weight.data(), std::max<std::size_t>(1, in), true}, 1, y.mutable_data(),
+  kernels::gemm(rows, out, in, {x.data(), std::max<std::size_t>(1, in)},
+                {weight.data(), std::max<std::size_t>(1, in), true}, 1, y.mutable_data(),
                 std::max<std::size_t>(1, out));
   return record("linear", {x, weight, bias}, y, Keep::others, [](auto& r) {
     if (r.needs(0)) r.to(0, matmul(r.grad(), r.in(1)));

@@ -80,8 +80,8 @@ Tensor sum_to(const Tensor& x, const Ints& shape) {
     fits = from == to || to == 1;
     if (axis < added || from != to) axes.push_back(axis);
   }
-  require<ShapeError>(fits, "sum_to: a tensor of shape ", x.shape(),
-                      " cannot be summed to ", result);
+  require<ShapeError>(fits, "sum_to: a tensor of shape ", x.shape(), " cannot be summed to ",
+                      result);
   return record("sum_to", {x}, reduce(x, axes, result, kernels::sum), Keep::nothing,
                 [](auto& r) { r.to(0, broadcast_to(r.grad(), r.shape(0))); });
 }
@@ -110,8 +110,8 @@ namespace {
 Tensor extremum(const char* op, const Tensor& x, const Ints& axes, bool keepdims, Kernel kernel) {
   const Reduction to(op, x, axes, keepdims);
   for (const std::size_t axis : to.axes)
-    require<ShapeError>(x.shape()[axis] > 0, op, ": axis ", axis, " of shape ",
-                        x.shape(), " is empty, so nothing is its ", op);
+    require<ShapeError>(x.shape()[axis] > 0, op, ": axis ", axis, " of shape ", x.shape(),
+                        " is empty, so nothing is its ", op);
   return record(op, {x}, reduce(x, to.axes, to.result, kernel), [to](auto& r) {
     // 1 where x attains the extremum, divided by how many do: constants, so that the second
     // derivative is 0.

@@ -29,8 +29,7 @@ Shape infer_shape(const Tensor& x, const Ints& sizes) {
   } else {
     fits = fits && known == x.size();
   }
-  require<ShapeError>(fits, "reshape: cannot turn shape ", x.shape(), " into ",
-                      sizes);
+  require<ShapeError>(fits, "reshape: cannot turn shape ", x.shape(), " into ", sizes);
   return shape;
 }
 
@@ -62,8 +61,7 @@ Tensor permute(const Tensor& x, const Ints& order) {
   for (std::size_t i = 0; i < from.size(); ++i) inverse[from[i]] = static_cast<std::int64_t>(i);
   require<ShapeError>(
       from.size() == x.ndim() && std::find(inverse.begin(), inverse.end(), -1) == inverse.end(),
-      "permute: order ", order, " is not a permutation of the axes of shape ",
-      x.shape());
+      "permute: order ", order, " is not a permutation of the axes of shape ", x.shape());
   const Shape strides = kernels::strides_of(x.shape());
   Shape shape(from.size()), in_strides(from.size());
   for (std::size_t i = 0; i < from.size(); ++i) {
@@ -116,12 +114,12 @@ Tensor concat(const std::vector<Tensor>& parts, std::int64_t axis) {
     if (along < others.size()) others[along] = 0;
     for (std::size_t k = 0; k < std::min(shape.size(), others.size()); ++k)
       require<ShapeError>(shape.size() != others.size() || k == along || shape[k] == others[k],
-                          "concat: shapes ", parts[0].shape(), " and ",
-                          part.shape(), " do not join along axis ", along, ": axis ", k,
-                          " is ", shape[k], " and ", others[k]);
-    require<ShapeError>(shape.size() == others.size(), "concat: shapes ",
-                        parts[0].shape(), " and ", part.shape(),
-                        " do not join: ", shape.size(), " and ", others.size(), " axes");
+                          "concat: shapes ", parts[0].shape(), " and ", part.shape(),
+                          " do not join along axis ", along, ": axis ", k, " is ", shape[k],
+                          " and ", others[k]);
+    require<ShapeError>(shape.size() == others.size(), "concat: shapes ", parts[0].shape(), " and ",
+                        part.shape(), " do not join: ", shape.size(), " and ", others.size(),
+                        " axes");
     shape[along] += part.shape()[along];
   }
   Tensor out = Tensor::empty(shape);
@@ -150,8 +148,8 @@ Tensor stack(const std::vector<Tensor>& parts, std::int64_t axis) {
     shape.push_back(k == along ? 1 : first[k - (k > along)]);
   std::vector<Tensor> thick;
   for (const Tensor& part : parts) {
-    require<ShapeError>(part.shape() == first, "stack: needs equal shapes, got ", first,
-                        " and ", part.shape());
+    require<ShapeError>(part.shape() == first, "stack: needs equal shapes, got ", first, " and ",
+                        part.shape());
     thick.push_back(reshape(part, shape));
   }
   return concat(thick, static_cast<std::int64_t>(along));
@@ -169,19 +167,18 @@ std::vector<Tensor> split(const Tensor& x, std::int64_t size, std::int64_t axis)
 
 Tensor broadcast_to(const Tensor& x, const Ints& shape) {
   const std::size_t ndim = shape.size(), added = ndim - std::min(ndim, x.ndim());
-  require<ShapeError>(ndim >= x.ndim(), "broadcast_to: shape ", x.shape(),
-                      " has more axes than ", shape);
+  require<ShapeError>(ndim >= x.ndim(), "broadcast_to: shape ", x.shape(), " has more axes than ",
+                      shape);
   Shape sizes, strides(ndim);
   const Shape own = kernels::strides_of(x.shape());
   for (std::size_t k = 0; k < ndim; ++k) {
     const std::size_t size = k < added ? 1 : x.shape()[k - added];
     require<ShapeError>(shape[k] >= 0 || (shape[k] == -1 && k >= added),
-                        "broadcast_to: cannot turn shape ", x.shape(), " into ",
-                        shape, ": axis ", k, " is ", shape[k]);
+                        "broadcast_to: cannot turn shape ", x.shape(), " into ", shape, ": axis ",
+                        k, " is ", shape[k]);
     sizes.push_back(shape[k] < 0 ? size : static_cast<std::size_t>(shape[k]));
     require<ShapeError>(size == 1 || size == sizes[k], "broadcast_to: cannot turn shape ",
-                        x.shape(), " into ", shape, ": axis ", k, " is ",
-                        size, " and ", sizes[k]);
+                        x.shape(), " into ", shape, ": axis ", k, " is ", size, " and ", sizes[k]);
     strides[k] = size == 1 ? 0 : own[k - added];
   }
   Tensor out = Tensor::empty(sizes);
@@ -191,8 +188,7 @@ Tensor broadcast_to(const Tensor& x, const Ints& shape) {
 }
 
 Tensor tril(const Tensor& x, std::int64_t k) {
-  require<ShapeError>(x.ndim() >= 2, "tril: needs at least 2 axes, got shape ",
-                      x.shape());
+  require<ShapeError>(x.ndim() >= 2, "tril: needs at least 2 axes, got shape ", x.shape());
   const std::size_t rows = x.size(-2), cols = x.size(-1);
   Tensor out = Tensor::empty(x.shape());
   kernels::lower_triangle(x.size() / std::max<std::size_t>(1, rows * cols), rows, cols, k, x.data(),

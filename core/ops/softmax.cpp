@@ -56,7 +56,6 @@ Tensor log_softmax(const Tensor& x, std::int64_t axis) {
 }
 
 // ---- cross-entropy
-// ---------------------------------------------------------------------------------
 
 namespace {
 
@@ -68,8 +67,8 @@ std::size_t check_targets(const Tensor& logits, const Indices& targets,
   const Shape expected = reduced_shape(logits.shape(), {logits.ndim() - 1}, false);
   const Shape shape(targets.shape().begin(), targets.shape().end());
   require<ShapeError>(shape == expected, "cross_entropy: logits ", logits.shape(),
-                      " need one target per row: targets have shape ", shape,
-                      ", expected ", expected);
+                      " need one target per row: targets have shape ", shape, ", expected ",
+                      expected);
   require(options.label_smoothing >= 0 && options.label_smoothing < 1,
           "cross_entropy: label_smoothing must be in [0, 1), got ", options.label_smoothing);
   const auto classes = static_cast<std::int64_t>(logits.size(-1));

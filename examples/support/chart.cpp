@@ -92,7 +92,7 @@ double text_width(std::string_view text) {
   return 0.58 * font * static_cast<double>(characters);
 }
 
-// ---- scales ----
+// ---- scales -------------------------------------------------------------------------------------
 
 struct Tick {
   double value;
@@ -203,7 +203,7 @@ class Scale {
   double lo_ = std::numeric_limits<double>::infinity(), hi_ = -lo_;
 };
 
-// ---- the frame ----
+// ---- the frame ----------------------------------------------------------------------------------
 
 // The picture under construction: the plot area in pixels, and the text of the SVG so far.
 struct Plot {
@@ -305,7 +305,7 @@ void draw_frame(Plot& plot, const Frame& frame, const Legend& legend) {
            {top + plot.height / 2, escape(frame.y_label)});
 }
 
-// ---- the data ----
+// ---- the data -----------------------------------------------------------------------------------
 
 void draw_dots(Plot& plot, const Series& series, const std::string& colour) {
   plot.add(R"(<g fill="{}" stroke="#fff" stroke-width="0.8">)", {colour});

@@ -10,8 +10,9 @@ namespace examples {
 /// stderr that begins with `name`, 2 for a UsageError (flags.hpp) and 1 for any other.
 int run_program(const std::string& name, const std::function<void()>& body);
 
-/// Throws std::runtime_error if `what` needs more bytes than the machine has. Asked before the work,
-/// because a system that hands out more memory than it has ends the program without a word later.
+/// Throws std::runtime_error if `what` needs more bytes than the machine has. Asked before the
+/// work, because a system that hands out more memory than it has ends the program without a word
+/// later.
 void require_memory(double bytes, const std::string& what);
 
 }  // namespace examples

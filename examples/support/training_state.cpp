@@ -39,9 +39,8 @@ void save_training(const std::string& path, const xgrad::Module& model,
   for (const auto& [name, value] : model.state_dict()) state.emplace_back("model." + name, value);
   for (const auto& [name, value] : optimizer.state_dict())
     state.emplace_back("optimizer." + name, value);
-  const json metadata = {{"loss_sum", tally.loss_sum},
-                         {"loss_count", tally.loss_count},
-                         {"seconds", tally.seconds}};
+  const json metadata = {
+      {"loss_sum", tally.loss_sum}, {"loss_count", tally.loss_count}, {"seconds", tally.seconds}};
   xgrad::save_state(path, state, {{"tally", metadata.dump()}});
 }
 

@@ -94,6 +94,25 @@ TEST_CASE("gradients of intermediates and of unused tensors", "[tape]") {
   CHECK_FALSE(x.grad().defined());
 }
 
+TEST_CASE("a tensor named twice gets its gradient twice", "[tape]") {
+  Tensor x = scalar(3).requires_grad_();
+  Tape tape;
+  const Tensor h = x * x;
+  const auto g = tape.gradient(h * h, {x, h, x, h});
+  CHECK(g[0].item() == 108);
+  CHECK(g[1].item() == 18);
+  CHECK(g[2].item() == 108);
+  CHECK(g[3].item() == 18);
+}
+
+TEST_CASE("an operation that returns its input as its value is an error", "[tape][errors]") {
+  Tensor x = scalar(3).requires_grad_();
+  Tape tape;
+  CHECK(error_of([&] { record("same", {x}, x, [](auto& r) { r.to(0, r.grad()); }); }) ==
+        "same: its value is one of its inputs or another recorded tensor; a result needs a handle "
+        "of its own");
+}
+
 TEST_CASE("gradient computes nothing for tensors that nobody asked about", "[tape]") {
   struct Count : Observer {
     void on_pull(std::size_t, const Entry& entry, const Tensor&) override {
