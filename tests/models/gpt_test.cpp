@@ -186,7 +186,9 @@ TEST_CASE("Gpt's gradients agree with finite differences under every scheme",
       for (real& value : parameter.mutable_array())
         value += static_cast<real>(0.5 * (rng.uniform() - 0.5));
     backward(model, ids, targets);
-    for (auto& [name, parameter] : model.named_parameters())
+    for (auto& item : model.named_parameters()) {
+      const std::string& name = item.first;  // clang 14 lets no lambda capture structured bindings
+      Tensor& parameter = item.second;
       for (int trial = 0; trial < 3; ++trial) {
         const std::size_t i = rng.below(parameter.size());
         const auto loss_at = [&](double shift) {
@@ -204,6 +206,7 @@ TEST_CASE("Gpt's gradients agree with finite differences under every scheme",
         INFO(scheme << ", " << name << "[" << i << "]");
         CHECK_THAT(parameter.grad().data()[i], WithinRel(slope, 1e-6) || WithinAbs(slope, 1e-10));
       }
+    }
   }
 }
 
