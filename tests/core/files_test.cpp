@@ -14,6 +14,7 @@
 #include <string>
 
 #include "catch.hpp"
+#include "error_of.hpp"
 
 using namespace xgrad;
 
@@ -55,16 +56,6 @@ class FileSizeLimit {
   void (*handler_)(int);
 };
 
-template <class Action>
-std::string error_of(const Action& action) {
-  try {
-    action();
-  } catch (const std::runtime_error& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
 }  // namespace
 
 TEST_CASE("a file reads back as it was written", "[core][files]") {
@@ -87,14 +78,14 @@ TEST_CASE("files that do not know their size are read to the end", "[core][files
 
 TEST_CASE("reading names the path and the reason", "[core][files]") {
   const Folder folder;
-  CHECK(error_of([&] { read_file(folder / "none"); }) ==
+  CHECK(error_of<std::runtime_error>([&] { read_file(folder / "none"); }) ==
         "read: cannot open \"" + folder.path + "/none\": No such file or directory");
-  CHECK(error_of([&] { read_file(folder.path); }) ==
+  CHECK(error_of<std::runtime_error>([&] { read_file(folder.path); }) ==
         "read: cannot read \"" + folder.path + "\": Is a directory");
   if (::geteuid() != 0) {  // root may read everything
     write_file(folder / "secret", "x");
     ::chmod((folder / "secret").c_str(), 0);
-    CHECK(error_of([&] { read_file(folder / "secret"); }) ==
+    CHECK(error_of<std::runtime_error>([&] { read_file(folder / "secret"); }) ==
           "read: cannot open \"" + folder.path + "/secret\": Permission denied");
   }
 }
@@ -145,7 +136,8 @@ TEST_CASE("a full disk leaves the old file and no temporary", "[core][files]") {
     const FileSizeLimit limit(1000);
     AtomicFile file(folder / "a");
     file.write(std::string(900, 'x'));
-    error = error_of([&] { file.write(std::string(900, 'x')); });  // 100 bytes of it fit
+    error = error_of<std::runtime_error>(
+        [&] { file.write(std::string(900, 'x')); });  // 100 bytes of it fit
     try {
       file.commit();
     } catch (const std::logic_error& logic_error) {
@@ -160,18 +152,18 @@ TEST_CASE("a full disk leaves the old file and no temporary", "[core][files]") {
 
 TEST_CASE("writing names the path and the reason", "[core][files]") {
   const Folder folder;
-  CHECK(error_of([&] { write_file(folder / "none/a", "x"); }) ==
+  CHECK(error_of<std::runtime_error>([&] { write_file(folder / "none/a", "x"); }) ==
         "write: cannot write \"" + folder.path + "/none/a\": No such file or directory");
   write_file(folder / "file", "x");
-  CHECK(error_of([&] { write_file(folder / "file/a", "x"); }) ==
+  CHECK(error_of<std::runtime_error>([&] { write_file(folder / "file/a", "x"); }) ==
         "write: cannot write \"" + folder.path + "/file/a\": Not a directory");
-  CHECK(error_of([&] { write_file(folder.path, "x"); }) ==
+  CHECK(error_of<std::runtime_error>([&] { write_file(folder.path, "x"); }) ==
         "write: cannot write \"" + folder.path + "\": Is a directory");
-  CHECK(error_of([&] { write_file("/dev/null", "x"); }) ==
+  CHECK(error_of<std::runtime_error>([&] { write_file("/dev/null", "x"); }) ==
         "write: \"/dev/null\" is not a regular file");
   if (::geteuid() != 0) {  // root may write everywhere
     ::chmod(folder.path.c_str(), 0500);
-    const std::string error = error_of([&] { write_file(folder / "a", "x"); });
+    const std::string error = error_of<std::runtime_error>([&] { write_file(folder / "a", "x"); });
     ::chmod(folder.path.c_str(), 0700);
     CHECK(error == "write: cannot write \"" + folder.path + "/a\": Permission denied");
   }
@@ -183,7 +175,7 @@ TEST_CASE("a rename that fails leaves no temporary", "[core][files]") {
   AtomicFile file(folder / "a");
   file.write("x");
   std::filesystem::create_directory(folder / "a");  // meanwhile, by somebody else
-  CHECK(error_of([&] { file.commit(); }) ==
+  CHECK(error_of<std::runtime_error>([&] { file.commit(); }) ==
         "write: cannot write \"" + folder.path + "/a\": Is a directory");
   CHECK(folder.count() == 1);
 }

@@ -6,22 +6,9 @@
 #include <xgrad/core/record.hpp>
 
 #include "catch.hpp"
+#include "error_of.hpp"
 
 using namespace xgrad;
-
-namespace {
-
-template <class F>
-std::string error_of(F&& f) {
-  try {
-    f();
-  } catch (const std::exception& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
-}  // namespace
 
 TEST_CASE("backward fills the gradient of every leaf and leaves accumulate", "[tape]") {
   Tensor a = tensor({1, 2, 3}).requires_grad_(), b = tensor({4, 5, 6}).requires_grad_();

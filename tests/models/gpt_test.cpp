@@ -14,6 +14,7 @@
 #include <xgrad/optim/adam.hpp>
 
 #include "catch.hpp"
+#include "error_of.hpp"
 
 using namespace xgrad;
 
@@ -82,15 +83,6 @@ struct FadingKeys : Position {
   }
   Parameter rate;
 };
-
-std::string error_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const std::invalid_argument& error) {
-    return error.what();
-  }
-  return "no error";
-}
 
 /// V D + L (12 D^2 + 13 D) + 2 D: a weight of 3 D^2 for attention's projection, D^2 behind it, 8
 /// D^2 in the feed-forward; biases of 3 D + D + 4 D + D; two norms of 2 D.
@@ -287,12 +279,15 @@ TEST_CASE("A learned position belongs to one model at a time", "[models][gpt][po
 
 TEST_CASE("Gpt says what is wrong with its input", "[models][gpt]") {
   const Gpt model(tiny("learned"));
-  CHECK(error_of([&] { model(Indices{1, 2, 3}); }) == "Gpt: needs ids (B, T), got 1 axes");
+  CHECK(error_of<std::invalid_argument>([&] {
+          model(Indices{1, 2, 3});
+        }) == "Gpt: needs ids (B, T), got 1 axes");
   CHECK_THROWS_AS(model(one_row({1, 11})), std::invalid_argument);
-  CHECK(error_of([&] { model(random_ids(1, 17, 11)); }) ==
+  CHECK(error_of<std::invalid_argument>([&] { model(random_ids(1, 17, 11)); }) ==
         "LearnedPosition: positions 0 to 16 are beyond the table of 16");
-  CHECK(error_of([] { Gpt({.layers = 0}); }) == "Gpt: needs at least 1 layer");
-  CHECK(error_of([] { Gpt({.heads = 3, .dim = 16}); }) ==
+  CHECK(error_of<std::invalid_argument>([] { Gpt({.layers = 0}); }) ==
+        "Gpt: needs at least 1 layer");
+  CHECK(error_of<std::invalid_argument>([] { Gpt({.heads = 3, .dim = 16}); }) ==
         "CausalSelfAttention: width 16 is not divisible by 3 heads");
 }
 
@@ -432,10 +427,11 @@ TEST_CASE("generate records nothing and checks its settings", "[models][gpt][gen
   Tape tape;
   generate(model, {1}, {.max_tokens = 2});
   CHECK(tape.size() == 0);
-  CHECK(error_of([&] { generate(model, {}, {}); }) == "generate: the prompt is empty");
-  CHECK(error_of([&] { generate(model, {1}, {.context = 0}); }) ==
+  CHECK(error_of<std::invalid_argument>([&] { generate(model, {}, {}); }) ==
+        "generate: the prompt is empty");
+  CHECK(error_of<std::invalid_argument>([&] { generate(model, {1}, {.context = 0}); }) ==
         "generate: the context must be at least 1");
-  CHECK(error_of([&] { generate(model, {1}, {.temperature = -1}); }) ==
+  CHECK(error_of<std::invalid_argument>([&] { generate(model, {1}, {.temperature = -1}); }) ==
         "generate: temperature must be >= 0, got -1");
   CHECK_THROWS_AS(generate(model, {11}, {}), std::invalid_argument);
 }

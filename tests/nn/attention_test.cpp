@@ -12,6 +12,7 @@
 #include <xgrad/core/tape.hpp>
 
 #include "catch.hpp"
+#include "error_of.hpp"
 
 using namespace xgrad;
 
@@ -106,15 +107,6 @@ CausalSelfAttention layer(const char* position, std::size_t heads = 4, std::size
                               .kv_heads = kv_heads,
                               .dropout = dropout,
                               .position = make_position(position, {.length = 32, .dim = 16})});
-}
-
-std::string error_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const std::invalid_argument& error) {
-    return error.what();
-  }
-  return "no error";
 }
 
 }  // namespace
@@ -423,7 +415,7 @@ TEST_CASE("Attention can be differentiated twice", "[nn][attention][gradcheck]")
 
 TEST_CASE("Attention says what does not fit", "[nn][attention]") {
   const Tensor q = zeros({1, 4, 3, 2}), k = zeros({1, 2, 3, 2});
-  CHECK(error_of([&] {
+  CHECK(error_of<std::invalid_argument>([&] {
           composite::attention(q, zeros({1, 3, 3, 2}), zeros({1, 3, 3, 2}));
         }) ==
         "attention: q (1, 4, 3, 2), k (1, 3, 3, 2), v (1, 3, 3, 2) do not fit (B, H, Tq, d), (B, "
@@ -433,16 +425,17 @@ TEST_CASE("Attention says what does not fit", "[nn][attention]") {
   CHECK_THROWS_AS(composite::attention(q, k, zeros({1, 2, 4, 2})), ShapeError);
   CHECK_THROWS_AS(composite::attention(q, zeros({2, 2, 3, 2}), zeros({2, 2, 3, 2})), ShapeError);
   CHECK_THROWS_AS(composite::attention(zeros({4, 3, 2}), k, k), ShapeError);
-  CHECK(error_of([&] {
+  CHECK(error_of<std::invalid_argument>([&] {
           composite::attention(q, k, k, {.slopes = {1, 2}});
         }) == "attention: 2 slopes for 4 heads");
-  CHECK(error_of([&] { composite::attention(q, k, k, {.dropout = 0.1}); }) ==
+  CHECK(error_of<std::invalid_argument>([&] { composite::attention(q, k, k, {.dropout = 0.1}); }) ==
         "attention: dropout needs a random stream");
-  CHECK(error_of([] { CausalSelfAttention({.dim = 10, .heads = 4}); }) ==
+  CHECK(error_of<std::invalid_argument>([] { CausalSelfAttention({.dim = 10, .heads = 4}); }) ==
         "CausalSelfAttention: width 10 is not divisible by 4 heads");
-  CHECK(error_of([] { CausalSelfAttention({.dim = 12, .heads = 4, .kv_heads = 3}); }) ==
-        "CausalSelfAttention: 4 heads are not divisible by 3 key heads");
-  CHECK(error_of([] {
+  CHECK(error_of<std::invalid_argument>([] {
+          CausalSelfAttention({.dim = 12, .heads = 4, .kv_heads = 3});
+        }) == "CausalSelfAttention: 4 heads are not divisible by 3 key heads");
+  CHECK(error_of<std::invalid_argument>([] {
           layer("nope")(zeros({3, 16}));
         }) == "CausalSelfAttention: needs (B, T, 16), got (3, 16)");
 }

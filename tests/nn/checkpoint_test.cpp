@@ -14,6 +14,7 @@
 #include <xgrad/nn/linear.hpp>
 
 #include "catch.hpp"
+#include "error_of.hpp"
 
 using namespace xgrad;
 
@@ -41,16 +42,6 @@ std::vector<real> values(const Module& module) {
   for (const auto& [name, tensor] : module.state_dict())
     all.insert(all.end(), tensor.data(), tensor.data() + tensor.size());
   return all;
-}
-
-template <class Error>
-std::string error_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
 }
 
 template <class T>

@@ -15,6 +15,7 @@
 #include <xgrad/nn/norm.hpp>
 
 #include "catch.hpp"
+#include "error_of.hpp"
 
 using namespace xgrad;
 
@@ -64,16 +65,6 @@ StateDict copy(const StateDict& state) {
   StateDict result;
   for (const auto& [name, tensor] : state) result.emplace_back(name, tensor.clone());
   return result;
-}
-
-template <class Error = std::invalid_argument>
-std::string error_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
 }
 
 Tensor random(const Ints& shape, std::uint64_t seed = 1) {
@@ -138,18 +129,19 @@ TEST_CASE("A name must be new, not empty and free of dots", "[nn][module]") {
   Holder owner;
   ModuleList<Holder> middle(&owner, "middle");
   Holder& inner = middle.emplace();
-  CHECK(error_of([&] { Parameter twice(&net, "up", zeros({1})); }) ==
+  CHECK(error_of<std::invalid_argument>([&] { Parameter twice(&net, "up", zeros({1})); }) ==
         "module: the name \"up\" is taken twice in \"\"");
-  CHECK(error_of([&] { StateBuffer twice(&net, "scale", zeros({1})); }) ==
+  CHECK(error_of<std::invalid_argument>([&] { StateBuffer twice(&net, "scale", zeros({1})); }) ==
         "module: the name \"scale\" is taken twice in \"\"");
-  CHECK(error_of([&] { Linear twice(&net, "steps", {.in = 1, .out = 1}); }) ==
-        "module: the name \"steps\" is taken twice in \"\"");
+  CHECK(error_of<std::invalid_argument>([&] {
+          Linear twice(&net, "steps", {.in = 1, .out = 1});
+        }) == "module: the name \"steps\" is taken twice in \"\"");
   const Parameter first(&inner, "weight", zeros({1}));
-  CHECK(error_of([&] { Parameter twice(&inner, "weight", zeros({1})); }) ==
+  CHECK(error_of<std::invalid_argument>([&] { Parameter twice(&inner, "weight", zeros({1})); }) ==
         "module: the name \"weight\" is taken twice in \"middle.0\"");
-  CHECK(error_of([&] { Holder child(&owner, "a.b"); }) ==
+  CHECK(error_of<std::invalid_argument>([&] { Holder child(&owner, "a.b"); }) ==
         "module: \"a.b\" is no name: it must not be empty or contain a dot");
-  CHECK(error_of([&] { Holder child(&owner, ""); }) ==
+  CHECK(error_of<std::invalid_argument>([&] { Holder child(&owner, ""); }) ==
         "module: \"\" is no name: it must not be empty or contain a dot");
 }
 
@@ -204,7 +196,7 @@ TEST_CASE("freeze stops gradients by name and says how many", "[nn][module]") {
   CHECK(net.freeze("down", false) == 1);
   CHECK(net.down.weight.requires_grad());
   CHECK_FALSE(net.up.weight.requires_grad());
-  CHECK(error_of([&] { net.freeze("middle"); }) ==
+  CHECK(error_of<std::invalid_argument>([&] { net.freeze("middle"); }) ==
         "freeze: no parameter's name contains \"middle\"");
 }
 
@@ -284,7 +276,7 @@ TEST_CASE("load_state_dict names what disagrees, and then changes nothing", "[nn
   const auto load = [&](const std::function<void(StateDict&)>& spoil) {
     StateDict state = copy(Net(5).state_dict());
     spoil(state);
-    const std::string text = error_of([&] { net.load_state_dict(state); });
+    const std::string text = error_of<std::invalid_argument>([&] { net.load_state_dict(state); });
     CHECK(same(net.state_dict(), before));
     return text;
   };
