@@ -263,8 +263,7 @@ std::vector<Tensor> Tape::gradient(const Tensor& y, std::span<const Tensor> xs,
   Sweep sweep(*this, xs, options.record);
   sweep.run(y, seed.defined() ? seed : ones(y.shape()), used_);
   for (std::size_t i = 0; i < xs.size(); ++i) {
-    if (Tensor* first = sweep.slot(xs[i]); xs[i].is_leaf() && first)
-      sweep.results_[i] = *first;  // named twice
+    if (xs[i].is_leaf()) sweep.results_[i] = *sweep.slot(xs[i]);  // named twice
     if (!sweep.results_[i].defined()) sweep.results_[i] = zeros(xs[i].shape());
   }
   return std::move(sweep.results_);
