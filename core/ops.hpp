@@ -145,6 +145,8 @@ Tensor logsumexp(const Tensor& x, const Ints& axes, bool keepdims = false);
 /// broadcast_to.
 Tensor sum_to(const Tensor& x, const Ints& shape);
 
+// ---- cumulative: ops/scan.cpp
+
 // ---- softmax and cross-entropy: ops/softmax.cpp
 
 /// exp(x_i) / sum_j exp(x_j) along `axis`. A row of -inf alone gives zeros.
@@ -194,6 +196,14 @@ std::vector<Tensor> split(const Tensor& x, std::int64_t size, std::int64_t axis 
 Tensor broadcast_to(const Tensor& x, const Ints& shape);
 /// The lower triangle of the last two axes, zeros above diagonal k.
 Tensor tril(const Tensor& x, std::int64_t k = 0);
+
+// ---- sums over named axes: ops/einsum.cpp
+
+// ---- linear algebra: ops/linalg.cpp
+
+// ---- convolution and pooling: ops/conv.cpp, ops/pool.cpp
+
+// ---- order: ops/sort.cpp
 
 // ---- look-up and dropout: ops/index.cpp, ops/dropout.cpp
 

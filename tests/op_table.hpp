@@ -22,7 +22,21 @@ struct OpRow {
   std::vector<std::size_t> sizes = {0, 1, 5};  // what N stands for in the size check
 };
 
-const std::vector<OpRow>& op_table();
+/// A call that must fail, and what its error says, to the word.
+struct ErrorRow {
+  std::function<void()> call;
+  std::string text;
+};
+
+struct OpFamily {
+  std::vector<OpRow> rows;
+  std::vector<ErrorRow> errors;
+};
+
+// One file each in tests/op_table/.
+OpFamily basics();
+
+const OpFamily& op_table();
 
 /// The inputs of a row, the same for both precisions up to rounding.
 std::vector<Tensor> make_inputs(const OpRow& row, std::size_t n);

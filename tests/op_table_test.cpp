@@ -11,6 +11,7 @@
 #include <xgrad/core/record.hpp>
 
 #include "catch.hpp"
+#include "error_of.hpp"
 #include "op_table.hpp"
 
 using namespace xgrad;
@@ -87,7 +88,7 @@ bool close(const Tensor& a, const Tensor& b, double tolerance) {
 
 #ifdef XGRAD_DOUBLE
 TEST_CASE("every operation's gradient agrees with central differences", "[ops][gradcheck]") {
-  for (const OpRow& row : op_table()) {
+  for (const OpRow& row : op_table().rows) {
     Tensors inputs = make_inputs(row, 3);
     const Tensor cotangent = random_like(row.fn(inputs), 77);
     want_all(inputs);
@@ -101,7 +102,7 @@ TEST_CASE("every operation's gradient agrees with central differences", "[ops][g
 
 TEST_CASE("every composed operation's second derivative agrees with central differences",
           "[ops][gradcheck]") {
-  for (const OpRow& row : op_table()) {
+  for (const OpRow& row : op_table().rows) {
     if (row.fused) continue;
     Tensors inputs = make_inputs(row, 3);
     Tensor cotangent = random_like(row.fn(inputs), 77);
@@ -132,7 +133,7 @@ TEST_CASE("every composed operation's second derivative agrees with central diff
 #endif
 
 TEST_CASE("both readings of every rule give the same gradient", "[ops]") {
-  for (const OpRow& row : op_table()) {
+  for (const OpRow& row : op_table().rows) {
     if (row.fused) continue;
     Tensors inputs = make_inputs(row, 3);
     want_all(inputs);
@@ -147,7 +148,7 @@ TEST_CASE("both readings of every rule give the same gradient", "[ops]") {
 }
 
 TEST_CASE("a gradient does not depend on which other inputs want one", "[ops]") {
-  for (const OpRow& row : op_table()) {
+  for (const OpRow& row : op_table().rows) {
     Tensors inputs = make_inputs(row, 3);
     want_all(inputs);
     const Tensor cotangent = random_like(row.fn(inputs), 5);
@@ -165,7 +166,7 @@ TEST_CASE("a gradient does not depend on which other inputs want one", "[ops]") 
 }
 
 TEST_CASE("the same tensor in two places receives the sum of both gradients", "[ops]") {
-  for (const OpRow& row : op_table()) {
+  for (const OpRow& row : op_table().rows) {
     Tensors inputs = make_inputs(row, 3);
     if (inputs.size() < 2 || inputs[0].shape() != inputs[1].shape()) continue;
     inputs[1] = inputs[0].clone();
@@ -182,7 +183,7 @@ TEST_CASE("the same tensor in two places receives the sum of both gradients", "[
 }
 
 TEST_CASE("every operation works, forward and backward, for sizes 0, 1 and n", "[ops]") {
-  for (const OpRow& row : op_table())
+  for (const OpRow& row : op_table().rows)
     for (const std::size_t n : row.sizes) {
       INFO(row.name << ", n = " << n);
       Tensors inputs = make_inputs(row, n);
@@ -196,7 +197,7 @@ TEST_CASE("every operation works, forward and backward, for sizes 0, 1 and n", "
 }
 
 TEST_CASE("a gradient is linear in the cotangent", "[ops]") {
-  for (const OpRow& row : op_table()) {
+  for (const OpRow& row : op_table().rows) {
     Tensors inputs = make_inputs(row, 3);
     want_all(inputs);
     const Tensor u = random_like(row.fn(inputs), 5), v = random_like(u, 6);
@@ -216,7 +217,7 @@ TEST_CASE("every operation that the library records has a row in the table", "[o
     void on_record(std::size_t, const Entry& entry) override { set.insert(entry.op); }
     std::set<std::string>& set;
   } names(recorded);
-  for (const OpRow& row : op_table()) {
+  for (const OpRow& row : op_table().rows) {
     Tensors inputs = make_inputs(row, 3);
     want_all(inputs);
     Tape tape({.observer = &names});
@@ -238,4 +239,8 @@ TEST_CASE("every operation that the library records has a row in the table", "[o
       }
     }
   CHECK(found > 20);
+}
+
+TEST_CASE("every operation meets bad input with one clear error", "[ops][errors]") {
+  for (const ErrorRow& row : op_table().errors) CHECK(error_of(row.call) == row.text);
 }

@@ -9,8 +9,8 @@ namespace xgrad::inline XGRAD_PRECISION {
 
 TableRow table_row(std::size_t index) {
   using namespace testing;
-  if (index >= op_table().size()) return {};
-  const OpRow& row = op_table()[index];
+  if (index >= op_table().rows.size()) return {};
+  const OpRow& row = op_table().rows[index];
   std::vector<Tensor> inputs = make_inputs(row, 5);
   for (Tensor& x : inputs) x.requires_grad_();
   Tape tape;

@@ -1,0 +1,388 @@
+// Rows of the first operations: arithmetic, elementwise, products, reductions, softmax, shapes.
+#include "op_table.hpp"
+
+#include <algorithm>
+
+#include <xgrad/nn/attention.hpp>
+
+namespace xgrad::inline XGRAD_PRECISION::testing {
+namespace {
+
+using List = const std::vector<Tensor>&;
+
+Indices class_ids(const std::vector<std::int64_t>& ids) {
+  Indices array = Indices::from_shape({ids.size()});
+  std::copy(ids.begin(), ids.end(), array.begin());
+  return array;
+}
+
+constexpr CrossEntropyOptions smoothed{.ignore_index = -1, .label_smoothing = real(0.1)};
+
+// Rotation tables for positions 0, 1, …: any angles do.
+Tensor angles(std::size_t length, std::size_t half) {
+  return reshape(arange(0, static_cast<real>(length * half)), {length, half}) * real(0.3);
+}
+Tensor angles_cos(std::size_t length, std::size_t half) {
+  return Tensor(xt::cos(angles(length, half).array()));
+}
+Tensor angles_sin(std::size_t length, std::size_t half) {
+  return Tensor(xt::sin(angles(length, half).array()));
+}
+
+}  // namespace
+
+OpFamily basics() {
+  std::vector<OpRow> rows;
+  const auto add = [&](std::vector<OpRow> family) {
+    std::move(family.begin(), family.end(), std::back_inserter(rows));
+  };
+
+  add({
+      // arithmetic
+      {"a + b", [](List x) { return x[0] + x[1]; }, {{2, N}, {2, N}}},
+      {"a + row", [](List x) { return x[0] + x[1]; }, {{2, N}, {N}}},
+      {"a + column", [](List x) { return x[0] + x[1]; }, {{2, N}, {2, 1}}},
+      {"a + scalar", [](List x) { return x[0] + real(1.5); }, {{2, N}}},
+      {"scalar + a", [](List x) { return real(1.5) + x[0]; }, {{N}}},
+      {"a - b", [](List x) { return x[0] - x[1]; }, {{2, N}, {2, N}}},
+      {"row - a", [](List x) { return x[0] - x[1]; }, {{N}, {4, 2, N}}},
+      {"a - scalar", [](List x) { return x[0] - real(1.5); }, {{2, N}}},
+      {"scalar - a", [](List x) { return real(1.5) - x[0]; }, {{2, N}}},
+      {"a * b", [](List x) { return x[0] * x[1]; }, {{2, N}, {2, N}}},
+      {"column * row", [](List x) { return x[0] * x[1]; }, {{2, 1}, {N}}},
+      {"0-d * a", [](List x) { return x[0] * x[1]; }, {{}, {2, N}}},
+      {"a * scalar", [](List x) { return x[0] * real(1.5); }, {{2, N}}},
+      {"a / b", [](List x) { return x[0] / x[1]; }, {{2, N}, {2, N}}, 0.5, 2},
+      {"a / column", [](List x) { return x[0] / x[1]; }, {{2, N}, {2, 1}}, 0.5, 2},
+      {"a / scalar", [](List x) { return x[0] / real(1.5); }, {{2, N}}},
+      {"scalar / a", [](List x) { return real(1.5) / x[0]; }, {{2, N}}, 0.5, 2},
+      {"-a", [](List x) { return -x[0]; }, {{2, N}}},
+      {"pow constant", [](List x) { return pow(x[0], real(2.5)); }, {{2, N}}, 0.5, 2},
+      {"pow cube", [](List x) { return pow(x[0], real(3)); }, {{2, N}}, -2, -0.5},
+      {"pow(a, b)", [](List x) { return pow(x[0], x[1]); }, {{2, N}, {2, N}}, 0.5, 2},
+      {"square", [](List x) { return square(x[0]); }, {{2, N}}},
+  });
+  add({
+      // matrix products
+      {"matmul", [](List x) { return matmul(x[0], x[1]); }, {{2, N}, {N, 4}}},
+      {"matmul a^T",
+       [](List x) { return matmul(x[0], x[1], {.transpose_a = true}); },
+       {{N, 2}, {N, 4}}},
+      {"matmul b^T",
+       [](List x) { return matmul(x[0], x[1], {.transpose_b = true}); },
+       {{2, N}, {4, N}}},
+      {"matmul a^T b^T",
+       [](List x) {
+         return matmul(x[0], x[1], {true, true});
+       },
+       {{N, 2}, {4, N}}},
+      {"matmul batched", [](List x) { return matmul(x[0], x[1]); }, {{2, 4, N}, {2, N, 2}}},
+      {"matmul batched a^T b^T",
+       [](List x) {
+         return matmul(x[0], x[1], {true, true});
+       },
+       {{2, N, 4}, {2, 2, N}}},
+      {"matmul many a, one b", [](List x) { return matmul(x[0], x[1]); }, {{2, 2, 4, N}, {N, 2}}},
+      {"matmul many a, one b^T",
+       [](List x) { return matmul(x[0], x[1], {.transpose_b = true}); },
+       {{2, 4, N}, {2, N}}},
+      {"matmul many a^T, one b",
+       [](List x) { return matmul(x[0], x[1], {.transpose_a = true}); },
+       {{2, N, 4}, {N, 2}}},
+      {"matmul one a, many b", [](List x) { return matmul(x[0], x[1]); }, {{4, N}, {2, N, 2}}},
+      {"matmul broadcast batch",
+       [](List x) { return matmul(x[0], x[1]); },
+       {{2, 1, 4, N}, {3, N, 2}}},
+      {"matmul vector @ matrix", [](List x) { return matmul(x[0], x[1]); }, {{N}, {N, 4}}},
+      {"matmul matrix @ vector", [](List x) { return matmul(x[0], x[1]); }, {{2, 4, N}, {N}}},
+      {"matmul vector @ vector", [](List x) { return matmul(x[0], x[1]); }, {{N}, {N}}},
+      {"linear", [](List x) { return linear(x[0], x[1], x[2]); }, {{2, 4, N}, {2, N}, {2}}},
+      {"linear no bias", [](List x) { return linear(x[0], x[1]); }, {{4, N}, {2, N}}},
+  });
+  add({
+      // reductions
+      {"sum", [](List x) { return sum(x[0]); }, {{2, N}}},
+      {"sum last axis", [](List x) { return sum(x[0], -1); }, {{4, N}}},
+      {"sum first axis", [](List x) { return sum(x[0], 0); }, {{N, 4}}},
+      {"sum middle axis keepdims", [](List x) { return sum(x[0], 1, keepdims); }, {{2, N, 4}}},
+      {"sum outer axes",
+       [](List x) {
+         return sum(x[0], {0, -1});
+       },
+       {{2, N, 4}}},
+      {"sum no axes", [](List x) { return sum(x[0], {}); }, {{2, N}}},
+      {"sum 0-d", [](List x) { return sum(x[0]); }, {{}}},
+      {"mean", [](List x) { return mean(x[0]); }, {{2, N}}},
+      {"mean last axis", [](List x) { return mean(x[0], -1); }, {{4, N}}},
+      {"mean outer axes keepdims",
+       [](List x) {
+         return mean(x[0], {0, 2}, keepdims);
+       },
+       {{2, N, 4}}},
+      {"var", [](List x) { return var(x[0], -1); }, {{2, N}}},
+      {"var biased keepdims",
+       [](List x) {
+         return var(x[0], {0, 2}, keepdims, 0);
+       },
+       {{2, N, 4}}},
+      {"max", [](List x) { return max(x[0]); }, {{2, N}}, -2, 2, false, {1, 5}},
+      {"max last axis", [](List x) { return max(x[0], -1); }, {{4, N}}, -2, 2, false, {1, 5}},
+      {"max outer axes keepdims",
+       [](List x) {
+         return max(x[0], {0, 2}, keepdims);
+       },
+       {{2, N, 4}}},
+      {"min", [](List x) { return min(x[0]); }, {{2, N}}, -2, 2, false, {1, 5}},
+      {"min first axis keepdims", [](List x) { return min(x[0], 0, keepdims); }, {{4, N}}},
+      {"logsumexp", [](List x) { return logsumexp(x[0], -1); }, {{4, N}}, -2, 2, false, {1, 5}},
+      {"logsumexp first axis keepdims",
+       [](List x) { return logsumexp(x[0], 0, keepdims); },
+       {{4, N}}},
+      {"logsumexp outer axes",
+       [](List x) {
+         return logsumexp(x[0], {0, 2});
+       },
+       {{2, N, 4}}},
+      {"sum_to row", [](List x) { return sum_to(x[0], {x[0].size(-1)}); }, {{4, 2, N}}},
+      {"sum_to column",
+       [](List x) {
+         return sum_to(x[0], {2, 1});
+       },
+       {{4, 2, N}}},
+      {"sum_to 0-d", [](List x) { return sum_to(x[0], {}); }, {{4, N}}},
+  });
+  add({
+      // softmax and cross-entropy
+      {"softmax", [](List x) { return softmax(x[0]); }, {{4, N}}},
+      {"softmax first axis", [](List x) { return softmax(x[0], 0); }, {{4, N}}},
+      {"softmax middle axis", [](List x) { return softmax(x[0], 1); }, {{2, N, 4}}},
+      {"log_softmax", [](List x) { return log_softmax(x[0]); }, {{4, N}}},
+      {"log_softmax first axis", [](List x) { return log_softmax(x[0], 0); }, {{4, N}}},
+      {"cross_entropy",
+       [](List x) {
+         return cross_entropy(x[0], class_ids({0, 2, 1, 0}));
+       },
+       {{4, N}},
+       -2,
+       2,
+       true,
+       {3, 5}},
+      {"cross_entropy options",
+       [](List x) {
+         return cross_entropy(x[0], class_ids({0, -1, 1, 2}), smoothed);
+       },
+       {{4, N}},
+       -2,
+       2,
+       true,
+       {3, 5}},
+      {"composite::cross_entropy",
+       [](List x) {
+         return composite::cross_entropy(x[0], class_ids({0, 2, 1, 0}));
+       },
+       {{4, N}},
+       -2,
+       2,
+       false,
+       {3, 5}},
+      {"composite::cross_entropy options",
+       [](List x) {
+         return composite::cross_entropy(x[0], class_ids({0, -1, 1, 2}), smoothed);
+       },
+       {{4, N}},
+       -2,
+       2,
+       false,
+       {3, 5}},
+  });
+  add({
+      // normalisation
+      {"layer_norm",
+       [](List x) { return layer_norm(x[0], x[1], x[2]); },
+       {{2, 4, N}, {N}, {N}},
+       -2,
+       2,
+       true},
+      {"layer_norm no weights",
+       [](List x) { return layer_norm(x[0], {}, {}); },
+       {{4, N}},
+       -2,
+       2,
+       true},
+      {"layer_norm weight only",
+       [](List x) { return layer_norm(x[0], x[1], {}); },
+       {{4, N}, {N}},
+       -2,
+       2,
+       true},
+      {"layer_norm bias only eps",
+       [](List x) { return layer_norm(x[0], {}, x[1], real(0.1)); },
+       {{4, N}, {N}},
+       -2,
+       2,
+       true},
+      {"rms_norm", [](List x) { return rms_norm(x[0], x[1]); }, {{2, 4, N}, {N}}, -2, 2, true},
+      {"rms_norm no weight",
+       [](List x) { return rms_norm(x[0], {}, real(0.1)); },
+       {{4, N}},
+       -2,
+       2,
+       true},
+      {"composite::layer_norm",
+       [](List x) { return composite::layer_norm(x[0], x[1], x[2]); },
+       {{2, 4, N}, {N}, {N}}},
+      {"composite::rms_norm",
+       [](List x) { return composite::rms_norm(x[0], x[1]); },
+       {{2, 4, N}, {N}}},
+  });
+  add({
+      // extrema and selection: the two sides are kept apart by an offset, or the constants lie off
+      // the values
+      {"maximum", [](List x) { return maximum(x[0], x[1]); }, {{2, N}, {2, N}}},
+      {"maximum column", [](List x) { return maximum(x[0], x[1]); }, {{2, N}, {2, 1}}},
+      {"minimum", [](List x) { return minimum(x[0], x[1]); }, {{2, N}, {2, N}}},
+      {"minimum row", [](List x) { return minimum(x[0], x[1]); }, {{N}, {4, N}}},
+      {"clamp", [](List x) { return clamp(x[0], real(-0.9), real(1.1)); }, {{3, N}}},
+      {"abs", [](List x) { return abs(x[0]); }, {{2, N}}},
+      {"where", [](List x) { return where(x[0] < real(0.3), x[1], x[2]); }, {{2, N}, {N}, {2, 1}}},
+      {"where(a, scalar)",
+       [](List x) { return where(x[0] > real(0.3), x[0], real(0.5)); },
+       {{2, N}}},
+      {"where(scalar, b)",
+       [](List x) { return where(x[1] <= real(0.3), real(0.5), x[0]); },
+       {{N}, {2, N}}},
+      {"masked_fill",
+       [](List x) { return masked_fill(x[0], x[1] >= real(0.3), real(-3)); },
+       {{2, N}, {N}}},
+      {"comparison mask", [](List x) { return x[0] * equal(x[1] > x[0], real(0)); }, {{2, N}, {N}}},
+      {"pow 0", [](List x) { return pow(x[0], real(0)); }, {{2, N}}},
+      {"pow(a, row)", [](List x) { return pow(x[0], x[1]); }, {{2, N}, {N}}, 0.5, 2},
+  });
+  add({
+      // elementwise functions
+      {"exp", [](List x) { return exp(x[0]); }, {{2, N}}},
+      {"log", [](List x) { return log(x[0]); }, {{2, N}}, 0.5, 3},
+      {"sqrt", [](List x) { return sqrt(x[0]); }, {{2, N}}, 0.5, 3},
+      {"rsqrt", [](List x) { return rsqrt(x[0]); }, {{2, N}}, 0.5, 3},
+      {"tanh", [](List x) { return tanh(x[0]); }, {{2, N}}},
+      {"sigmoid", [](List x) { return sigmoid(x[0]); }, {{2, N}}, -4, 4},
+      {"relu", [](List x) { return relu(x[0]); }, {{2, N}}},
+      {"silu", [](List x) { return silu(x[0]); }, {{2, N}}, -4, 4},
+      {"softplus", [](List x) { return softplus(x[0]); }, {{2, N}}, -4, 4},
+      {"gelu erf", [](List x) { return gelu(x[0]); }, {{2, N}}, -3, 3},
+      {"gelu tanh", [](List x) { return gelu(x[0], Gelu::tanh); }, {{2, N}}, -3, 3},
+  });
+  add({
+      // shapes
+      {"reshape",
+       [](List x) {
+         return reshape(x[0], {2, -1});
+       },
+       {{3, 2, N}},
+       -2,
+       2,
+       false,
+       {1, 5}},
+      {"reshape to (N, 6)",
+       [](List x) {
+         return reshape(x[0], {x[0].size(2), 6});
+       },
+       {{3, 2, N}}},
+      {"permute last two",
+       [](List x) {
+         return permute(x[0], {0, 2, 1});
+       },
+       {{2, 3, N}}},
+      {"permute middle two",
+       [](List x) {
+         return permute(x[0], {0, 2, 1, -1});
+       },
+       {{2, 3, N, 2}}},
+      {"permute cycle",
+       [](List x) {
+         return permute(x[0], {2, 0, 1});
+       },
+       {{2, 3, N}}},
+      {"transpose", [](List x) { return transpose(x[0]); }, {{3, N}}},
+      {"transpose outer", [](List x) { return transpose(x[0], 0, 1); }, {{3, N, 2}}},
+      {"slice", [](List x) { return xgrad::slice(x[0], 0, 1, 3); }, {{4, N}}},
+      {"slice stepped", [](List x) { return xgrad::slice(x[0], -1, 1, 6, 2); }, {{N, 7}}},
+      {"slice end", [](List x) { return xgrad::slice(x[0], 1, -2, 100); }, {{2, N, 2}}},
+      {"concat",
+       [](List x) {
+         return concat({x[0], x[1], x[0]}, 1);
+       },
+       {{2, N}, {2, 2}}},
+      {"concat rows",
+       [](List x) {
+         return concat({x[0], x[1]});
+       },
+       {{2, N}, {3, N}}},
+      {"stack",
+       [](List x) {
+         return stack({x[0], x[1]});
+       },
+       {{2, N}, {2, N}}},
+      {"stack last",
+       [](List x) {
+         return stack({x[0], x[1]}, -1);
+       },
+       {{2, N}, {2, N}}},
+      {"split", [](List x) { return split(x[0], 2, 1)[1]; }, {{N, 3}}},
+      {"broadcast_to rows",
+       [](List x) {
+         return broadcast_to(x[0], {2, 4, -1});
+       },
+       {{N}}},
+      {"broadcast_to columns",
+       [](List x) {
+         return broadcast_to(x[0], {-1, 4});
+       },
+       {{N, 1}}},
+      {"broadcast_to middle",
+       [](List x) {
+         return broadcast_to(x[0], {2, 3, -1});
+       },
+       {{2, 1, N}}},
+      {"tril", [](List x) { return xgrad::tril(x[0]); }, {{2, 3, N}}},
+      {"tril above", [](List x) { return xgrad::tril(x[0], 1); }, {{3, N}}},
+      // look-up and dropout
+      {"embedding",
+       [](List x) {
+         return embedding(x[0], Indices({{3, 0, 3}, {1, 3, 0}}));
+       },
+       {{4, N}}},
+      {"dropout",
+       [](List x) {
+         Rng rng(7);
+         return dropout(x[0], real(0.4), rng);
+       },
+       {{5, N}}},
+  });
+  add({
+      // positions and attention
+      {"rope",
+       [](List x) { return rope(x[0], angles_cos(3, 2), angles_sin(3, 2)); },
+       {{2, N, 3, 4}}},
+      {"rope interleaved, part",
+       [](List x) {
+         return rope(x[0], angles_cos(3, 2), angles_sin(3, 2), RopeLayout::interleaved);
+       },
+       {{N, 3, 6}}},
+      {"composite::attention",
+       [](List x) { return composite::attention(x[0], x[1], x[2]); },
+       {{1, 2, N, 4}, {1, 2, N, 4}, {1, 2, N, 3}}},
+      {"composite::attention grouped, alibi",
+       [](List x) {
+         return composite::attention(x[0], x[1], x[2], {.slopes = {real(0.5), real(0.25)}});
+       },
+       {{2, 2, 2, N}, {2, 1, 4, N}, {2, 1, 4, 2}},
+       -2,
+       2,
+       false,
+       {1, 5}},
+  });
+  return {rows, {}};
+}
+
+}  // namespace xgrad::inline XGRAD_PRECISION::testing
