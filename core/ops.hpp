@@ -6,6 +6,7 @@
 // or axes do not fit, leaves its arguments alone, and returns a new tensor.
 #pragma once
 
+#include <functional>
 #include <optional>
 
 #include <xgrad/core/random.hpp>
@@ -108,6 +109,33 @@ enum class Gelu {
 };
 /// Gaussian error linear unit, Hendrycks & Gimpel 2016 (1606.08415).
 Tensor gelu(const Tensor& x, Gelu form = Gelu::erf);
+
+// ---- gradients by hand: ops/custom.cpp
+
+/// The same numbers as a constant: no gradient flows to x. Shares storage.
+Tensor stop_gradient(const Tensor& x);
+/// Computes `value`, and lets the gradient pass to `surrogate` instead, unchanged:
+/// `straight_through(round(x), x)`. Both of one shape. Bengio, Leonard & Courville 2013
+/// (1308.3432).
+Tensor straight_through(const Tensor& value, const Tensor& surrogate);
+
+/// The rule of a custom operation: from the gradient of its value, its inputs and its value, one
+/// gradient per input, each of its input's shape; an undefined Tensor for none.
+using CustomRule = std::function<std::vector<Tensor>(
+    const Tensor& grad, const std::vector<Tensor>& inputs, const Tensor& value)>;
+/// An operation of your own, without a template in sight: `value` is what it computed from
+/// `inputs`, by whatever means, and `rule` its derivative. Made of operations that can be
+/// differentiated, the rule can be too. Errors and observers call it `name`. For rules as lazy
+/// expressions and for control over what is kept, see record() in record.hpp.
+///
+///     Tensor cube(const Tensor& x) {
+///       return custom("cube", {x}, Tensor(xt::cube(x.array())),
+///                     [](const Tensor& grad, const auto& in, const Tensor&) {
+///                       return std::vector{grad * real(3) * square(in[0])};
+///                     });
+///     }
+Tensor custom(const std::string& name, const std::vector<Tensor>& inputs, const Tensor& value,
+              CustomRule rule);
 
 // ---- matrix products: ops/matmul.cpp
 

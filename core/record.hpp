@@ -2,10 +2,7 @@
 // Operations are defined with it; code that only uses operations needs ops.hpp alone.
 #pragma once
 
-#include <functional>
-#include <initializer_list>
-#include <type_traits>
-
+#include <xgrad/core/guards.hpp>
 #include <xgrad/core/tape.hpp>
 
 namespace xgrad::inline XGRAD_PRECISION {
@@ -21,114 +18,91 @@ enum class Keep {
   nothing,     ///< neither
 };
 
-/// The inputs of an operation, borrowed for the call: `{a, b}` or a vector of tensors.
-class InputList {
- public:
-  InputList(std::initializer_list<std::reference_wrapper<const Tensor>> list) : references_(list) {}
-  InputList(const std::vector<Tensor>& list) : tensors_(list) {}
-  std::size_t size() const { return references_.size() + tensors_.size(); }
-  const Tensor& operator[](std::size_t i) const {
-    return tensors_.empty() ? references_.begin()[i].get() : tensors_[i];
-  }
-
- private:
-  std::initializer_list<std::reference_wrapper<const Tensor>> references_;
-  std::span<const Tensor> tensors_;
-};
-
-/// One backward sweep over a tape: where each gradient gathers.
+/// One backward sweep over a tape: the loop, and where each gradient gathers.
 class Sweep {
  public:
-  /// Where the gradient of `x` gathers, or nullptr if nobody wants it.
-  Tensor* slot(const Tensor& x);
+  explicit Sweep(Tape& tape, bool record = false) : tape_(tape), record_(record) {}
+  virtual ~Sweep() = default;
+  /// Reads the tape from y's entry to its front.
+  void run(const Tensor& y, const Tensor& seed, bool release);
+  /// Where the gradient of `x` gathers, or nullptr if nobody wants it: here every leaf's is wanted.
+  virtual Tensor* slot(const Tensor& x);
+  /// Adds `contribution` to the gradient of an input, summed over the axes along which it was
+  /// broadcast.
+  void add(const Entry& entry, std::size_t input, Tensor contribution);
   /// The gradient's array, to add to in place, if no other tensor shares its numbers; else nullptr.
   static Array* writable(Tensor& gradient);
-  /// Adds `contribution`, summed over the axes along which `x` was broadcast.
-  void add(const Entry& entry, std::size_t input, Tensor contribution);
+  /// The index of the entry of this tape that made x, or none.
+  std::size_t maker(const Tensor& x) const;
+  static constexpr std::size_t none = static_cast<std::size_t>(-1);
 
- private:
-  friend class Tape;
-  Sweep(Tape& tape, std::span<const Tensor> wanted, bool record)
-      : tape_(tape), wanted_(wanted), record_(record) {}
-  void run(const Tensor& y, const Tensor& seed, bool release);
-  void mark_paths(std::size_t last);
+ protected:
+  static bool same(const Tensor& a, const Tensor& b) { return a.value_.get() == b.value_.get(); }
+  /// The gradient of the entry's output has gathered.
+  virtual void on_complete(const Entry&, const Tensor& /*grad*/) {}
+  static Tensor sum_to_input(const Entry& entry, std::size_t input, const Tensor& contribution);
+  void check_finite(const Entry& entry, const Tensor& grad);
 
   Tape& tape_;
-  std::span<const Tensor> wanted_;  // empty: every leaf that requires a gradient
   const bool record_;
-  std::vector<Tensor> results_;  // one per wanted tensor
-  std::vector<char> on_path_;    // entries that depend on a wanted tensor
 };
 
-/// What both readings share: which inputs want a gradient, and the checks.
+/// What a rule sees of its operation: `grad()`, `in(i)`, `out()`, and `to(i, …)` for what it finds.
+///
+/// Read *raw*, they are xtensor expressions, so what is handed to `to` is one lazy expression:
+/// evaluated once, added in the same pass, skipped if nobody wants it. Read *recorded*, they are
+/// tensors, and the same rule builds a gradient that is on the tape itself.
+template <bool is_recorded>
 class Pull {
  public:
+  static constexpr bool recorded = is_recorded;
+  using Numbers = std::conditional_t<recorded, Tensor, Value>;
+
+  Pull(Sweep& sweep, const Entry& entry, const Tensor& grad)
+      : sweep_(sweep), entry_(entry), grad_(grad) {}
+
+  const Numbers& grad() const { return numbers(grad_); }
+  const Numbers& in(std::size_t i) const { return numbers(saved(entry_.inputs[i], "an input")); }
+  const Numbers& out() const { return numbers(saved(entry_.output, "the output")); }
+  const Shape& shape(std::size_t i) const { return entry_.inputs[i].tensor.shape(); }
+  Sweep& sweep() { return sweep_; }
+
   /// Whether input i wants a gradient; guards work that is done eagerly.
   bool needs(std::size_t i) const {
     const Tensor& x = entry_.inputs[i].tensor;
     return x.requires_grad() && sweep_.slot(x) != nullptr;
   }
-  const Shape& shape(std::size_t i) const { return entry_.inputs[i].tensor.shape(); }
 
- protected:
-  Pull(Sweep& sweep, const Entry& entry, const Tensor& grad)
-      : sweep_(sweep), entry_(entry), grad_(grad) {}
-  const Tensor& saved(const Saved& x, const char* what) const;
-
-  Sweep& sweep_;
-  const Entry& entry_;
-  const Tensor& grad_;
-};
-
-/// Reads a rule on numbers. `grad()`, `in(i)` and `out()` are xtensor expressions, so what is
-/// handed to `to` is one lazy expression: evaluated once, added in the same pass, skipped if nobody
-/// wants it.
-class RawPull : public Pull {
- public:
-  static constexpr bool recorded = false;
-  RawPull(Sweep& sweep, const Entry& entry, const Tensor& grad) : Pull(sweep, entry, grad) {}
-
-  const Value& grad() const { return value(grad_); }
-  const Value& in(std::size_t i) const { return value(saved(entry_.inputs[i], "an input")); }
-  const Value& out() const { return value(saved(entry_.output, "the output")); }
-
-  /// Adds `contribution`, an xtensor expression or a Tensor, to the gradient of input i.
+  /// Adds `contribution`, an expression or a Tensor, to the gradient of input i.
   template <class E>
   void to(std::size_t i, E&& contribution) {
     if (!needs(i)) return;
     if constexpr (std::is_convertible_v<E, Tensor>) {
       sweep_.add(entry_, i, std::forward<E>(contribution));
     } else {
-      Tensor* gradient = sweep_.slot(entry_.inputs[i].tensor);
-      if (Array* target = Sweep::writable(*gradient);
-          target && same_shape(target->shape(), contribution.shape()))
-        xt::noalias(*target) += contribution;
+      Array* sum = Sweep::writable(*sweep_.slot(entry_.inputs[i].tensor));
+      if (sum && std::ranges::equal(sum->shape(), contribution.shape()))
+        xt::noalias(*sum) += contribution;
       else
         sweep_.add(entry_, i, Tensor(contribution));
     }
   }
 
  private:
-  static const Value& value(const Tensor& x);
-  template <class A, class B>
-  static bool same_shape(const A& a, const B& b) {
-    return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin());
+  static const Numbers& numbers(const Tensor& x) {
+    if constexpr (recorded)
+      return x;
+    else
+      return *x.value_;
   }
-};
-
-/// Reads the same rule on tensors, so that the gradient is itself on the tape and can be
-/// differentiated.
-class RecordedPull : public Pull {
- public:
-  static constexpr bool recorded = true;
-  RecordedPull(Sweep& sweep, const Entry& entry, const Tensor& grad) : Pull(sweep, entry, grad) {}
-
-  const Tensor& grad() const { return grad_; }
-  const Tensor& in(std::size_t i) const { return saved(entry_.inputs[i], "an input"); }
-  const Tensor& out() const { return saved(entry_.output, "the output"); }
-  void to(std::size_t i, const Tensor& contribution) {
-    if (needs(i)) sweep_.add(entry_, i, contribution);
+  const Tensor& saved(const Saved& x, const char* what) const {
+    if (!x.has_numbers()) detail::throw_not_kept(entry_.op, what);
+    return x.tensor;
   }
+
+  Sweep& sweep_;
+  const Entry& entry_;
+  const Tensor& grad_;
 };
 
 namespace detail {
@@ -143,40 +117,24 @@ struct EntryOf final : Entry {
     if constexpr (std::is_invocable_v<F&, RecordedPull&>)
       rule(r);
     else
-      throw std::logic_error(concat_text(op, ": a fused operation has no second derivative; use ",
-                                         composite, " to differentiate twice"));
+      throw_fused(op, composite);
   }
   F rule;
   const char* composite;
 };
 
-bool is_recording(const InputList& inputs);
+/// How many inputs want a gradient; none if no tape records.
+std::size_t count_wanting(const InputList& inputs);
 void append(std::unique_ptr<Entry> entry, const InputList& inputs, const Tensor& output, Keep keep);
-void check_finite(const char* op, const InputList& inputs, const Tensor& output);
-[[noreturn]] void throw_broadcast_error(const char* op, const InputList& inputs);
-
-template <class V>
-Tensor evaluate(const char* op, const InputList& inputs, V&& value) {
-  if constexpr (std::is_convertible_v<V, Tensor>)
-    return std::forward<V>(value);
-  else {
-    try {
-      return Tensor(value);
-    } catch (const xt::broadcast_error&) {
-      throw_broadcast_error(op, inputs);
-    }
-  }
-}
 
 template <class V, class F>
 Tensor record(const char* op, const char* composite, const InputList& inputs, V&& value, Keep keep,
               F rule) {
   Tensor output = evaluate(op, inputs, std::forward<V>(value));
-  if (is_recording(inputs))
-    append(std::unique_ptr<Entry>(new EntryOf<F>(op, composite, inputs.size(), std::move(rule))),
-           inputs, output, keep);
-  if (Tape* tape = Tape::current(); tape && tape->options().check_finite)
-    check_finite(op, inputs, output);
+  if (count_wanting(inputs) > 0)
+    append(std::make_unique<EntryOf<F>>(op, composite, inputs.size(), std::move(rule)), inputs,
+           output, keep);
+  check_finite(op, inputs, output);
   return output;
 }
 

@@ -2,44 +2,30 @@
 // What an operation writes here, and how its rule is read, is record.hpp.
 #pragma once
 
-#include <memory>
-#include <span>
 #include <thread>
-#include <vector>
 
-#include <xgrad/core/tensor.hpp>
+#include <xgrad/core/lists.hpp>
+#include <xgrad/core/observer.hpp>
 
 namespace xgrad::inline XGRAD_PRECISION {
 
-class RawPull;
-class RecordedPull;
+template <bool recorded>
+class Pull;
+using RawPull = Pull<false>;
+using RecordedPull = Pull<true>;
 
 /// A tensor as the tape holds it: always its identity and shape, its numbers only if the rule reads
 /// them.
 struct Saved {
   Saved() = default;
-  Saved(const Tensor& x, bool keep_numbers);
+  Saved(const Tensor& x, bool keep_numbers)
+      : tensor(x.value_, keep_numbers ? x.buffer_ : Ref<Buffer>()),
+        version(keep_numbers ? x.buffer_->version : 0) {}
   bool has_numbers() const { return static_cast<bool>(tensor.buffer_); }
   bool changed() const { return has_numbers() && tensor.buffer_->version != version; }
 
   Tensor tensor;
   std::uint32_t version = 0;  // of the buffer when it was recorded
-};
-
-/// The inputs of one entry: nearly always one or two, so those need no allocation.
-class SavedList {
- public:
-  explicit SavedList(std::size_t count) : count_(count) {
-    if (count > 2) many_ = std::make_unique<Saved[]>(count);
-  }
-  std::size_t size() const { return count_; }
-  Saved& operator[](std::size_t i) { return many_ ? many_[i] : few_[i]; }
-  const Saved& operator[](std::size_t i) const { return many_ ? many_[i] : few_[i]; }
-
- private:
-  std::size_t count_;
-  Saved few_[2];
-  std::unique_ptr<Saved[]> many_;
 };
 
 /// One operation that ran, and how the gradient of its output is pulled back to its inputs. The
@@ -54,30 +40,25 @@ struct Entry {
   static void operator delete(void* entry, std::size_t bytes) { memory::release(entry, bytes); }
 
   const char* op;
-  SavedList inputs;
+  SmallList<Saved, 2> inputs;
   Saved output;
-  Tensor grad;  // dL/d(output) while a sweep is under way
-};
-
-/// Watches a tape: profilers, graph drawings, teaching tools. All calls come from the tape's
-/// thread.
-class Observer {
- public:
-  virtual ~Observer() = default;
-  virtual void on_record(std::size_t /*index*/, const Entry&) {}
-  virtual void on_pull(std::size_t /*index*/, const Entry&, const Tensor& /*grad*/) {}
+  Tensor grad;                               // dL/d(output) while a sweep is under way
+  std::unique_ptr<const std::string> place;  // the module it ran in, noted under check_finite
 };
 
 struct TapeOptions {
-  bool check_finite =
-      false;  ///< throw as soon as an operation, forward or backward, makes NaN or Inf
+  /// Throw std::runtime_error as soon as an operation, forward or backward, makes NaN or Inf.
+  bool check_finite = false;
   Observer* observer = nullptr;
+  /// Take tensors that another tape recorded for leaves instead of refusing them.
+  bool nested = false;
 };
 
 struct GradientOptions {
-  bool record =
-      false;  ///< record the backward pass too, so that the result can be differentiated again
-  bool retain = false;  ///< keep the tape usable for another sweep (implied by `record`)
+  /// Record the backward pass too, so that the result can be differentiated again.
+  bool record = false;
+  /// Keep the tape usable for another sweep (implied by `record`).
+  bool retain = false;
 };
 
 /// Records the operations of its scope and differentiates them.
@@ -86,14 +67,13 @@ struct GradientOptions {
 ///     Tensor loss = mean(square(w * x));
 ///     tape.backward(loss);                // w.grad() += dloss/dw
 ///
-/// Tapes of one thread nest: the innermost records. A tape serves one sweep (unless `retain`),
-/// belongs to the thread that made it, and must outlive neither. Misuse throws std::logic_error.
+/// Tapes of one thread nest: the innermost records. A tape serves one sweep (unless `retain`) and
+/// the thread that made it. Misuse throws std::logic_error.
 class Tape {
  public:
   explicit Tape(TapeOptions options = {});
   ~Tape();
   Tape(const Tape&) = delete;
-  Tape& operator=(const Tape&) = delete;
 
   /// Adds d(sum(seed * y))/d(leaf) to the `grad()` of every leaf that requires a gradient. Without
   /// a seed `y` must have one element.
@@ -114,25 +94,27 @@ class Tape {
 
   std::size_t size() const { return entries_.size(); }
   const Entry& operator[](std::size_t index) const { return *entries_[index]; }
+  const TapeOptions& options() const { return options_; }
 
   /// The tape that records this thread's operations now, or nullptr.
-  static Tape* current();
+  static Tape* current() { return current_; }
 
   /// Writes down that `op` made `output`; record() in record.hpp is the way to call it.
   void append(std::unique_ptr<Entry> entry);
-  const TapeOptions& options() const { return options_; }
 
  private:
   friend class Pause;
   friend class Sweep;
+  void check_entry(const Entry& entry) const;
+  void check_sweep(const char* caller, const Tensor& y, const Tensor& seed) const;
 
+  static inline constinit thread_local Tape* current_ = nullptr;
+  static inline std::atomic<std::uint64_t> tapes_{0};  // how many there were
   const TapeOptions options_;
-  const std::uint64_t id_;
+  const std::uint64_t id_ = ++tapes_;
   Tape* const outer_;
   const std::thread::id thread_;
   bool used_ = false;
-  void check_sweep(const char* caller, const Tensor& y, const Tensor& seed) const;
-
   std::vector<std::unique_ptr<Entry>> entries_;
 };
 
@@ -140,13 +122,12 @@ class Tape {
 class Pause {
  public:
   Pause() : Pause(nullptr) {}
-  ~Pause();
+  ~Pause() { Tape::current_ = paused_; }
   Pause(const Pause&) = delete;
-  Pause& operator=(const Pause&) = delete;
 
  private:
   friend class Tape;
-  explicit Pause(Tape* instead);  // which records meanwhile
+  explicit Pause(Tape* instead) : paused_(std::exchange(Tape::current_, instead)) {}
   Tape* const paused_;
 };
 

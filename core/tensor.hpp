@@ -19,6 +19,8 @@ using Indices = xt::xarray<std::int64_t>;
 
 class Tape;
 class Value;
+template <bool recorded>
+class Pull;
 
 /// The storage of one or more tensors, from the pool: a header, then the numbers.
 class Buffer : public Counted {
@@ -88,7 +90,9 @@ class Tensor {
   Tensor clone() const;
 
  private:
-  friend class RawPull;
+  template <bool>
+  friend class Pull;
+  friend class Sources;
   friend class Sweep;
   friend class Tape;
   friend class Value;

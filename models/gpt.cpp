@@ -5,7 +5,7 @@
 #include <cmath>
 #include <numeric>
 
-#include <xgrad/core/tape.hpp>
+#include <xgrad/core/recompute.hpp>
 #include <xgrad/nn/init.hpp>
 
 namespace xgrad::inline XGRAD_PRECISION {
@@ -24,6 +24,7 @@ GptBlock::GptBlock(Module* owner, std::string name, const GptOptions& o)
       mlp(this, "mlp", {.dim = o.dim, .bias = o.bias, .dropout = o.dropout}) {}
 
 Tensor GptBlock::operator()(const Tensor& x, std::size_t start) const {
+  const Scope here = enter();
   const Tensor y = x + attn(ln_1(x), start);
   return y + mlp(ln_2(y));
 }
@@ -51,12 +52,18 @@ Gpt::Gpt(GptOptions o)
 }
 
 Tensor Gpt::operator()(const Indices& ids, std::size_t start) const {
+  const Scope here = enter();
   require<ShapeError>(ids.dimension() == 2, "Gpt: needs ids (B, T), got ", ids.dimension(),
                       " axes");
   Tensor x = embedding(wte.weight, ids);  // (B, T, D)
   if (options.position) x = options.position->on_embedding(x, start);
   x = drop(x);
-  for (std::size_t i = 0; i < h.size(); ++i) x = h[i](x, start);
+  for (std::size_t i = 0; i < h.size(); ++i) {
+    const auto block = [&layer = h[i], start](const std::vector<Tensor>& in) {
+      return layer(in[0], start);
+    };
+    x = options.recompute ? checkpoint(block, {x}) : block({x});
+  }
   return linear(ln_f(x), wte.weight);
 }
 

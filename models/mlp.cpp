@@ -11,6 +11,7 @@ Mlp::Mlp(MlpOptions o) : Module(o.seed), options(std::move(o)) {
 }
 
 Tensor Mlp::operator()(Tensor x) const {
+  const Scope here = enter();
   for (std::size_t i = 0; i < layers.size(); ++i) {
     x = layers[i](x);
     if (i + 1 < layers.size()) x = options.activation(x);

@@ -9,6 +9,7 @@ Dropout::Dropout(Module* owner, std::string name, double probability)
 }
 
 Tensor Dropout::operator()(const Tensor& x) const {
+  const Scope here = enter();
   return is_training() && p > 0 ? dropout(x, static_cast<real>(p), rng_) : x;
 }
 

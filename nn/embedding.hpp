@@ -14,7 +14,10 @@ struct EmbeddingOptions {
 struct Embedding : Module {
   explicit Embedding(EmbeddingOptions options) : Embedding(nullptr, "", options) {}
   Embedding(Module* owner, std::string name, EmbeddingOptions options);
-  Tensor operator()(const Indices& ids) const { return embedding(weight, ids); }
+  Tensor operator()(const Indices& ids) const {
+    const Scope here = enter();
+    return embedding(weight, ids);
+  }
 
   const EmbeddingOptions options;
   Parameter weight;

@@ -18,7 +18,10 @@ struct FeedForwardOptions {
 struct FeedForward : Module {
   FeedForward(Module* owner, std::string name, FeedForwardOptions options);
   explicit FeedForward(FeedForwardOptions options) : FeedForward(nullptr, "", options) {}
-  Tensor operator()(const Tensor& x) const { return dropout(c_proj(gelu(c_fc(x), Gelu::tanh))); }
+  Tensor operator()(const Tensor& x) const {
+    const Scope here = enter();
+    return dropout(c_proj(gelu(c_fc(x), Gelu::tanh)));
+  }
 
   Linear c_fc, c_proj;
   Dropout dropout;
@@ -30,6 +33,7 @@ struct SwiGlu : Module {
   SwiGlu(Module* owner, std::string name, FeedForwardOptions options);
   explicit SwiGlu(FeedForwardOptions options) : SwiGlu(nullptr, "", options) {}
   Tensor operator()(const Tensor& x) const {
+    const Scope here = enter();
     return dropout(down_proj(silu(gate_proj(x)) * up_proj(x)));
   }
 

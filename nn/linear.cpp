@@ -24,6 +24,7 @@ Linear::Linear(Module* owner, std::string name, LinearOptions o)
       bias(this, "bias", o.bias ? uniform_init({o.out}, o.in, init_rng("bias")) : Tensor()) {}
 
 Tensor Linear::operator()(const Tensor& x) const {
+  const Scope here = enter();
   require<ShapeError>(x.ndim() >= 1, "Linear(", options.in, " -> ", options.out,
                       "): input is 0-d, expected last axis ", options.in);
   require<ShapeError>(x.size(-1) == options.in, "Linear(", options.in, " -> ", options.out,

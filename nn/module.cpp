@@ -78,6 +78,15 @@ void Module::check_name(const std::string& name) const {
 
 std::string Module::path() const { return owner_ ? join(owner_->path(), name_) : name_; }
 
+Scope Module::enter() const {
+  const auto describe = [](const void* subject) {
+    const Module& module = *static_cast<const Module*>(subject);
+    const std::string root = type_name(module.root());
+    return module.owner_ ? join(root, module.path()) : root;
+  };
+  return Scope(describe, this);
+}
+
 Rng Module::init_rng(std::string_view name) const {
   return Rng(root().seed_).fork(join(path(), std::string(name)));
 }

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include <xgrad/core/ops.hpp>
+#include <xgrad/core/scope.hpp>
 
 namespace xgrad::inline XGRAD_PRECISION {
 
@@ -95,6 +96,10 @@ class Module {
   /// "blocks.0.attn"; empty for a root.
   std::string path() const;
 
+  /// Says that this module computes while the result lives, so that errors and profiles can name it
+  /// ("Gpt.h.0.attn"). The first line of a layer's operator(): `const Scope here = enter();`.
+  Scope enter() const;
+
  protected:
   /// Adds a module that was made elsewhere (a position scheme, say) as a child. It must be a root
   /// so far.
@@ -163,6 +168,7 @@ class Sequential : public Module {
   void add(std::function<Tensor(const Tensor&)> step) { steps_.push_back(std::move(step)); }
   std::size_t size() const { return steps_.size(); }
   Tensor operator()(Tensor x) const {
+    const Scope here = enter();
     for (const auto& step : steps_) x = step(x);
     return x;
   }

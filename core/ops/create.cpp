@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include <xgrad/core/ops.hpp>
+#include <xgrad/core/recompute.hpp>
 
 namespace xgrad::inline XGRAD_PRECISION {
 namespace {
@@ -46,15 +47,22 @@ Tensor tensor(std::initializer_list<real> values) {
   return tensor(std::vector<real>(values), values.size());
 }
 
+namespace {
+// The stream of one fill, whose first blocks a recomputation repeats.
+Rng stream_for(const Tensor& x, Rng& rng) {
+  return take_stream(rng, x.size() / 4 + (x.size() % 4 != 0));
+}
+}  // namespace
+
 Tensor rand(const Ints& shape, Rng& rng) {
   Tensor x = Tensor::empty(to_shape("rand", shape));
-  rng.fill_uniform(values_of(x), 0, 1);
+  stream_for(x, rng).fill_uniform(values_of(x), 0, 1);
   return x;
 }
 
 Tensor randn(const Ints& shape, Rng& rng) {
   Tensor x = Tensor::empty(to_shape("randn", shape));
-  rng.fill_normal(values_of(x), 0, 1);
+  stream_for(x, rng).fill_normal(values_of(x), 0, 1);
   return x;
 }
 

@@ -2,6 +2,7 @@
 // those two numbers instead of a mask.
 #include <xgrad/core/kernels/dropout.hpp>
 #include <xgrad/core/ops.hpp>
+#include <xgrad/core/recompute.hpp>
 #include <xgrad/core/record.hpp>
 
 namespace xgrad::inline XGRAD_PRECISION {
@@ -20,8 +21,7 @@ Tensor dropout_at(const Tensor& x, real p, const Rng& stream) {
 
 Tensor dropout(const Tensor& x, real p, Rng& rng) {
   require(p >= 0 && p <= 1, "dropout: needs p in [0, 1], got ", p);
-  const Rng stream = rng;
-  rng.skip(x.size() / 4 + (x.size() % 4 != 0));
+  const Rng stream = take_stream(rng, x.size() / 4 + (x.size() % 4 != 0));
   return p == 0 ? x : dropout_at(x, p, stream);
 }
 

@@ -4,6 +4,7 @@
 
 #include <xgrad/core/ops.hpp>
 #include <xgrad/core/record.hpp>
+#include <xgrad/nn/module.hpp>
 
 #include "catch.hpp"
 #include "error_of.hpp"
@@ -252,18 +253,64 @@ TEST_CASE("a fused operation asked for a second derivative names itself and its 
 }
 
 TEST_CASE("check_finite names the first operation that makes NaN or Inf", "[tape]") {
-  Tensor a = tensor({-1, 4}).requires_grad_();
-  SECTION("forward") {
-    Tape tape({.check_finite = true});
-    CHECK(error_of([&] { log(a); }) == "log: produced NaN or Inf from inputs (2,) in [-1, 4]");
+  const Tensor a = tensor({-1, 4}).requires_grad_(), zero = tensor({0, 1}).requires_grad_();
+  Tape tape({.check_finite = true});
+  SECTION("forward, with the shapes and ranges of its inputs") {
+    CHECK(error_of([&] { log(a); }) == "log: produced NaN or Inf from input (2,) in [-1, 4]");
+    CHECK(error_of([&] {
+            ones({3, 2}) / zero;
+          }) == "div: produced NaN or Inf from inputs (3, 2) in [1, 1], (2,) in [0, 1]");
+    const Tensor nan = tensor({std::numeric_limits<real>::quiet_NaN(), 1, 2});
+    CHECK(error_of([&] { exp(nan); }) ==
+          "exp: produced NaN or Inf from input (3,) in [1, 2] with 1 NaN");
   }
-  SECTION("backward") {
-    Tensor zero = tensor({0, 1}).requires_grad_();
-    Tape tape({.check_finite = true});
+  SECTION("backward, with the gradient and what the rule reads") {
     const Tensor y = sum(sqrt(zero));
     CHECK(error_of([&] { tape.backward(y); }) ==
-          "sqrt: its backward rule produced NaN or Inf for input 0 (2,)");
+          "sqrt: its backward rule produced NaN or Inf for input 0 (2,) from the gradient (2,) in "
+          "[1, 1], output (2,) in [0, 1]");
   }
+  SECTION("backward, where the rule adds to an earlier gradient") {
+    const Tensor y = sum(sqrt(zero)) + sum(zero * zero);
+    CHECK(error_of([&] { tape.backward(y); }).starts_with("sqrt: its backward rule produced"));
+  }
+}
+
+TEST_CASE("check_finite says in which module it happened", "[tape][module]") {
+  struct Inner : Module {
+    using Module::Module;
+    Tensor operator()(const Tensor& x) const {
+      const Scope here = enter();
+      return sqrt(x);
+    }
+  };
+  struct Net : Module {
+    Net() {
+      parts.emplace();
+      parts.emplace();
+    }
+    ModuleList<Inner> parts{this, "parts"};
+    Tensor operator()(const Tensor& x) const {
+      const Scope here = enter();
+      return log(parts[1](x));
+    }
+  } net;
+  const auto error = [&](real value) {
+    const Tensor x = scalar(value).requires_grad_();
+    return error_of([&] {
+      Tape tape({.check_finite = true});
+      tape.backward(net(x) * real(0));
+    });
+  };
+  CHECK(error(-1) == "sqrt: produced NaN or Inf in Net.parts.1 from input () in [-1, -1]");
+  CHECK(error(0) == "log: produced NaN or Inf in Net from input () in [0, 0]");
+  CHECK(error(1) == "no error");
+  const Tensor x = scalar(0).requires_grad_();
+  Tape tape({.check_finite = true});
+  const Tensor y = net.parts[0](x);
+  CHECK(error_of([&] { tape.backward(y); }) ==
+        "sqrt: its backward rule produced NaN or Inf in Net.parts.0 for input 0 () from the "
+        "gradient () in [1, 1], output () in [0, 0]");
 }
 
 TEST_CASE("tapes nest: the innermost records, and the outer one goes on afterwards", "[tape]") {

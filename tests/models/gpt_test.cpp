@@ -435,3 +435,28 @@ TEST_CASE("generate records nothing and checks its settings", "[models][gpt][gen
         "generate: temperature must be >= 0, got -1");
   CHECK_THROWS_AS(generate(model, {11}, {}), std::invalid_argument);
 }
+
+TEST_CASE("recomputing blocks changes no bit of a gradient and lowers the peak",
+          "[gpt][checkpoint][memory]") {
+  const auto run = [](bool recompute) {
+    GptOptions options = tiny("rope", 6);
+    options.dropout = 0.2;
+    options.recompute = recompute;
+    Gpt model(options);
+    const Indices ids = random_ids(4, 16, 11), targets = random_ids(4, 16, 11, 2);
+    backward(model, ids, targets);  // fills the pool
+    model.zero_grad();
+    memory::reset_peak();
+    const std::size_t before = memory::stats().current;
+    backward(model, ids, targets);
+    std::vector<Tensor> gradients;
+    for (const Tensor& p : model.parameters()) gradients.push_back(p.grad());
+    return std::pair(gradients, memory::stats().peak - before);
+  };
+  const auto [kept, high] = run(false);
+  const auto [again, low] = run(true);
+  for (std::size_t i = 0; i < kept.size(); ++i)
+    CHECK(std::equal(kept[i].data(), kept[i].data() + kept[i].size(), again[i].data()));
+  CAPTURE(high, low);
+  CHECK(low < high / 2);
+}

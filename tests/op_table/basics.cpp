@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include <xgrad/core/recompute.hpp>
 #include <xgrad/nn/attention.hpp>
 
 namespace xgrad::inline XGRAD_PRECISION::testing {
@@ -381,6 +382,28 @@ OpFamily basics() {
        2,
        false,
        {1, 5}},
+  });
+  add({
+      // gradients by hand, recomputation
+      {"straight_through",
+       [](List x) { return straight_through(stop_gradient(x[0]), x[0]); },
+       {{2, N}}},
+      {"custom",
+       [](List x) {
+         return custom("product", {x[0], x[1]}, Tensor(x[0].array() * x[1].array()),
+                       [](const Tensor& grad, List in, const Tensor&) {
+                         return std::vector{grad * in[1], grad * in[0]};
+                       });
+       },
+       {{2, N}, {2, N}}},
+      {"checkpoint",
+       [](List x) {
+         return checkpoint([](List in) { return tanh(in[0]) * in[1]; }, x);
+       },
+       {{2, N}, {N}},
+       -2,
+       2,
+       true},
   });
   return {rows, {}};
 }
