@@ -20,6 +20,7 @@ struct OpRow {
   double low = -2, high = 2;  // inputs are uniform on this range; keep it off kinks
   bool fused = false;         // has no second derivative
   std::vector<std::size_t> sizes = {0, 1, 5};  // what N stands for in the size check
+  std::size_t large = 0;  // … and in the check of threads; 0: chosen by how the row grows
 };
 
 /// A call that must fail, and what its error says, to the word.
@@ -35,6 +36,8 @@ struct OpFamily {
 
 // One file each in tests/op_table/.
 OpFamily basics();
+OpFamily conv();
+OpFamily math();
 
 const OpFamily& op_table();
 

@@ -2,12 +2,14 @@
 // against recorded readings; every subset of inputs; the same tensor twice; sizes 0, 1 and n; and
 // that no operation lacks a row. Values, kinks and error texts are in the test of each family.
 #include <cmath>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <regex>
 #include <set>
 
 #include <xgrad/core/files.hpp>
+#include <xgrad/core/parallel.hpp>
 #include <xgrad/core/record.hpp>
 
 #include "catch.hpp"
@@ -239,6 +241,38 @@ TEST_CASE("every operation that the library records has a row in the table", "[o
       }
     }
   CHECK(found > 20);
+}
+
+TEST_CASE("no bit of a value or gradient depends on the number of threads", "[ops][threads]") {
+  const int threads = num_threads();
+  for (const OpRow& row : op_table().rows) {
+    // Large enough for the kernels to split their work, small enough where it grows as a square.
+    const auto count = [&](std::size_t n) {
+      const Tensors inputs = make_inputs(row, n);
+      double total = static_cast<double>(row.fn(inputs).size());
+      for (const Tensor& x : inputs) total += static_cast<double>(x.size());
+      return total;
+    };
+    const std::size_t linear = 40'011, quadratic = 300;
+    const std::size_t n = row.large > 0 ? row.large : count(6) < 3 * count(3) ? linear : quadratic;
+    const auto evaluate = [&](int with) {
+      set_num_threads(with);
+      Tensors inputs = make_inputs(row, n);
+      want_all(inputs);
+      const Tensor y = row.fn(inputs);
+      Tensors all = gradients(row, inputs, random_like(y, 5));
+      all.push_back(y);
+      return all;
+    };
+    const Tensors one = evaluate(1);
+    for (const int with : {2, 3}) {
+      const Tensors other = evaluate(with);
+      INFO(row.name << " with " << with << " threads, n = " << n);
+      for (std::size_t i = 0; i < one.size(); ++i)
+        CHECK(std::memcmp(one[i].data(), other[i].data(), one[i].size() * sizeof(real)) == 0);
+    }
+  }
+  set_num_threads(threads);
 }
 
 TEST_CASE("every operation meets bad input with one clear error", "[ops][errors]") {

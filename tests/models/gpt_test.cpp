@@ -460,3 +460,30 @@ TEST_CASE("recomputing blocks changes no bit of a gradient and lowers the peak",
   CAPTURE(high, low);
   CHECK(low < high / 2);
 }
+
+TEST_CASE("a training step keeps no more than the sum of what its rules read", "[gpt][memory]") {
+  constexpr std::size_t B = 4, T = 64, D = 64, H = 4, V = 128, layers = 8, tokens = B * T;
+  Gpt model({.vocab = V, .layers = layers, .heads = H, .dim = D,
+             .position = make_position("rope", {.length = T, .dim = D})});
+  const Indices ids = random_ids(B, T, V), targets = random_ids(B, T, V, 2);
+  backward(model, ids, targets);
+  model.zero_grad();
+  std::size_t parameters = 0;
+  for (const Tensor& p : model.parameters()) parameters += p.size();
+
+  const std::size_t before = memory::stats().current;
+  memory::reset_peak();
+  backward(model, ids, targets);
+  const std::size_t peak = memory::stats().peak - before;
+
+  // Numbers per token that wait for backward. A block: its input, ln_1's and c_attn's; q, k, v and
+  // the attention weights; c_proj's input; ln_2's and c_fc's input; gelu's and c_proj's input.
+  const std::size_t block = D + D + 3 * D + H * T + D + D + D + 4 * D + 4 * D;
+  const std::size_t model_wide = 2 * D + 2 * V;  // ln_f's and the head's input; logits, their gradient
+  // What one rule has in hand while all that waits: a few tables of the widest operation.
+  const std::size_t in_hand = 3 * std::max(4 * D, H * T);
+  const std::size_t numbers = tokens * (layers * block + model_wide + in_hand) + parameters;
+  CAPTURE(peak, numbers * sizeof(real), numbers * sizeof(real) - parameters * sizeof(real));
+  CHECK(peak <= numbers * sizeof(real));
+  CHECK(peak >= tokens * layers * block * sizeof(real) * 9 / 10);  // the bound is no idle one
+}

@@ -372,7 +372,12 @@ OpFamily basics() {
        {{N, 3, 6}}},
       {"composite::attention",
        [](List x) { return composite::attention(x[0], x[1], x[2]); },
-       {{1, 2, N, 4}, {1, 2, N, 4}, {1, 2, N, 3}}},
+       {{1, 2, N, 4}, {1, 2, N, 4}, {1, 2, N, 3}},
+       -2,
+       2,
+       false,
+       {0, 1, 5},
+       300},
       {"composite::attention grouped, alibi",
        [](List x) {
          return composite::attention(x[0], x[1], x[2], {.slopes = {real(0.5), real(0.25)}});
