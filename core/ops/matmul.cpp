@@ -48,10 +48,7 @@ std::size_t broadcast_index(std::size_t index, const Shape& from, const Shape& t
 Tensor product(const Tensor& x, const Tensor& y, MatmulOptions options) {
   Operand a(x, options.transpose_a);
   const Operand b(y, options.transpose_b);
-  require<ShapeError>(a.columns == b.rows, "matmul: inner dimensions differ: ", x.shape(),
-                      options.transpose_a ? "^T" : "", " @ ", y.shape(),
-                      options.transpose_b ? "^T" : "", ": ", a.columns, " != ", b.rows);
-  const Shape batch = broadcast_shapes("matmul", a.batch, b.batch);
+  const Shape batch = broadcast_shapes("matmul, leading axes", a.batch, b.batch);
   Shape shape = batch;
   shape.push_back(a.rows);
   shape.push_back(b.columns);
@@ -88,6 +85,11 @@ Tensor tall(const Tensor& x) {
 Tensor matmul(const Tensor& a, const Tensor& b, MatmulOptions options) {
   require<ShapeError>(a.ndim() >= 1 && b.ndim() >= 1, "matmul: needs at least 1 axis each, got ",
                       a.shape(), " @ ", b.shape());
+  const bool ta = options.transpose_a && a.ndim() > 1, tb = options.transpose_b && b.ndim() > 1;
+  const std::size_t columns = a.size(ta ? -2 : -1), rows = b.size(tb || b.ndim() == 1 ? -1 : -2);
+  require<ShapeError>(columns == rows, "matmul: inner dimensions differ: ", a.shape(),
+                      ta ? "^T" : "", " @ ", b.shape(), tb ? "^T" : "", ": ", columns,
+                      " != ", rows);
   if (a.ndim() == 1) {
     const Tensor result =
         matmul(reshape(a, {1, a.size()}), b, {.transpose_b = options.transpose_b});
@@ -100,7 +102,6 @@ Tensor matmul(const Tensor& a, const Tensor& b, MatmulOptions options) {
         matmul(a, reshape(b, {b.size(), 1}), {.transpose_a = options.transpose_a});
     return reshape(result, Shape(result.shape().begin(), result.shape().end() - 1));
   }
-  const bool ta = options.transpose_a, tb = options.transpose_b;
   return record("matmul", {a, b}, product(a, b, options), Keep::others, [ta, tb](auto& r) {
     // With A' and B' the operands as read, C = A' B' and G = dL/dC:  dA' = G B'^T,  dB' = A'^T G.
     // A transposed operand takes the transpose of its gradient, by swapping the factors.
@@ -130,9 +131,10 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
   require<ShapeError>(weight.ndim() == 2, "linear: weight needs 2 axes, got shape ",
                       weight.shape());
   const std::size_t in = weight.size(1), out = weight.size(0);
-  require<ShapeError>(x.ndim() >= 1 && x.size(-1) == in, "linear: last axis of input ", x.shape(),
-                      " is ", x.ndim() ? x.size(-1) : 0, ", weight ", weight.shape(), " expects ",
-                      in);
+  require<ShapeError>(x.ndim() >= 1, "linear: needs an input (..., ", in, "), got shape ",
+                      x.shape());
+  require<ShapeError>(x.size(-1) == in, "linear: last axis of input ", x.shape(), " is ",
+                      x.size(-1), ", weight ", weight.shape(), " expects ", in);
   if (!bias.defined()) return matmul(x, weight, {.transpose_b = true});
   require<ShapeError>(bias.ndim() == 1 && bias.size() == out, "linear: bias has shape ",
                       bias.shape(), ", weight ", weight.shape(), " gives ", out);

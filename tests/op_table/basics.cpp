@@ -30,6 +30,301 @@ Tensor angles_sin(std::size_t length, std::size_t half) {
   return Tensor(xt::sin(angles(length, half).array()));
 }
 
+std::vector<ErrorRow> errors() {
+  return {
+      {[] {
+         ones({2, 3}) + ones(2);
+       },
+       "add: shapes (2, 3) and (2,) do not broadcast: axis 1 is 3 and 2"},
+      {[] {
+         ones({2, 3}) - ones({3, 3});
+       },
+       "sub: shapes (2, 3) and (3, 3) do not broadcast: axis 0 is 2 and 3"},
+      {[] {
+         ones({2, 3}) * ones(4);
+       },
+       "mul: shapes (2, 3) and (4,) do not broadcast: axis 1 is 3 and 4"},
+      {[] {
+         ones({2, 3}) / ones({2, 3, 2});
+       },
+       "div: shapes (2, 3) and (2, 3, 2) do not broadcast: axis 1 is 2 and 3"},
+      {[] { ones(0) + ones(3); }, "add: shapes (0,) and (3,) do not broadcast: axis 0 is 0 and 3"},
+      {[] { pow(ones(2), ones(3)); },
+       "pow: shapes (2,) and (3,) do not broadcast: axis 0 is 2 and 3"},
+      {[] { maximum(ones(2), ones(3)); },
+       "maximum: shapes (2,) and (3,) do not broadcast: axis 0 is 2 and 3"},
+      {[] { minimum(ones(2), ones(3)); },
+       "minimum: shapes (2,) and (3,) do not broadcast: axis 0 is 2 and 3"},
+      {[] { ones(2) < ones(3); }, "less: shapes (2,) and (3,) do not broadcast: axis 0 is 2 and 3"},
+      {[] { equal(ones(2), ones(3)); },
+       "equal: shapes (2,) and (3,) do not broadcast: axis 0 is 2 and 3"},
+      {[] { clamp(ones(2), 1, 0); }, "clamp: needs low <= high, got 1 and 0"},
+      {[] { where(ones(2), ones(3), ones(3)); },
+       "where: shapes (3,) and (2,) do not broadcast: axis 0 is 3 and 2"},
+      {[] { masked_fill(ones(3), ones(2), 0); },
+       "masked_fill: shapes (3,) and (2,) do not broadcast: axis 0 is 3 and 2"},
+      {[] {
+         masked_fill(ones(3), ones({2, 3}), 0);
+       },
+       "masked_fill: the mask (2, 3) has more elements than x (3,)"},
+      {[] {
+         matmul(ones({2, 3}), ones({4, 2}));
+       },
+       "matmul: inner dimensions differ: (2, 3) @ (4, 2): 3 != 4"},
+      {[] {
+         matmul(ones({2, 3}), ones({3, 2}), {.transpose_b = true});
+       },
+       "matmul: inner dimensions differ: (2, 3) @ (3, 2)^T: 3 != 2"},
+      {[] {
+         matmul(ones({2, 3, 4}), ones({3, 4, 2}));
+       },
+       "matmul, leading axes: shapes (2,) and (3,) do not broadcast: axis 0 is 2 and 3"},
+      {[] { matmul(scalar(1), ones(3)); }, "matmul: needs at least 1 axis each, got () @ (3,)"},
+      {[] { matmul(ones(3), ones(4)); }, "matmul: inner dimensions differ: (3,) @ (4,): 3 != 4"},
+      {[] {
+         linear(ones({2, 3}), ones({4, 2}));
+       },
+       "linear: last axis of input (2, 3) is 3, weight (4, 2) expects 2"},
+      {[] {
+         linear(ones({2, 3}), ones({4, 3}), ones(3));
+       },
+       "linear: bias has shape (3,), weight (4, 3) gives 4"},
+      {[] {
+         linear(ones({2, 3}), ones(3));
+       },
+       "linear: weight needs 2 axes, got shape (3,)"},
+      {[] {
+         linear(scalar(1), ones({4, 3}));
+       },
+       "linear: needs an input (..., 3), got shape ()"},
+      {[] {
+         sum(ones({2, 3}), 2);
+       },
+       "sum: axis 2 is out of range for 2 axes"},
+      {[] {
+         sum(ones({2, 3}), {0, -2});
+       },
+       "sum: repeated axis in (0, -2)"},
+      {[] {
+         mean(ones({2, 3}), -3);
+       },
+       "mean: axis -3 is out of range for 2 axes"},
+      {[] {
+         var(ones({2, 3}), 2);
+       },
+       "var: axis 2 is out of range for 2 axes"},
+      {[] {
+         max(ones({2, 0}), 1);
+       },
+       "max: axis 1 of shape (2, 0) is empty, so nothing is its max"},
+      {[] { max(ones(0)); }, "max: axis 0 of shape (0,) is empty, so nothing is its max"},
+      {[] {
+         min(ones({2, 0}), -1);
+       },
+       "min: axis 1 of shape (2, 0) is empty, so nothing is its min"},
+      {[] {
+         min(ones({2, 3}), 5);
+       },
+       "min: axis 5 is out of range for 2 axes"},
+      {[] {
+         logsumexp(ones({2, 3}), 2);
+       },
+       "logsumexp: axis 2 is out of range for 2 axes"},
+      {[] {
+         sum_to(ones({2, 3}), {2});
+       },
+       "sum_to: a tensor of shape (2, 3) cannot be summed to (2,)"},
+      {[] {
+         sum_to(ones(3), {2, 3});
+       },
+       "sum_to: a tensor of shape (3,) cannot be summed to (2, 3)"},
+      {[] {
+         softmax(ones({2, 3}), 2);
+       },
+       "softmax: axis 2 is out of range for 2 axes"},
+      {[] { softmax(scalar(1)); }, "softmax: axis -1 is out of range for 0 axes"},
+      {[] {
+         log_softmax(ones({2, 3}), -3);
+       },
+       "log_softmax: axis -3 is out of range for 2 axes"},
+      {[] {
+         cross_entropy(ones({2, 3}), Indices({0, 1, 2}));
+       },
+       "cross_entropy: logits (2, 3) need one target per row: targets have shape (3,), expected "
+       "(2,)"},
+      {[] {
+         cross_entropy(ones({2, 3}), Indices({0, 3}));
+       },
+       "cross_entropy: target 1 is 3, outside [0, 3)"},
+      {[] {
+         cross_entropy(ones({2, 3}), Indices({0, -1}));
+       },
+       "cross_entropy: target 1 is -1, outside [0, 3)"},
+      {[] {
+         cross_entropy(ones({2, 3}), Indices({0, 1}), {.label_smoothing = 1});
+       },
+       "cross_entropy: label_smoothing must be in [0, 1), got 1"},
+      {[] {
+         cross_entropy(ones({2, 0}), Indices({0, 0}));
+       },
+       "cross_entropy: target 0 is 0, outside [0, 0)"},
+      {[] {
+         cross_entropy(scalar(1), Indices({0, 0}));
+       },
+       "cross_entropy: logits need at least 1 axis, got shape ()"},
+      {[] {
+         reshape(ones({2, 3}), {4, 2});
+       },
+       "reshape: cannot turn shape (2, 3) into (4, 2)"},
+      {[] {
+         reshape(ones({2, 3}), {-1, -1});
+       },
+       "reshape: cannot turn shape (2, 3) into (-1, -1)"},
+      {[] {
+         reshape(ones({2, 3}), {-1, 4});
+       },
+       "reshape: cannot turn shape (2, 3) into (-1, 4)"},
+      {[] {
+         reshape(ones({0, 3}), {-1, 0});
+       },
+       "reshape: cannot turn shape (0, 3) into (-1, 0)"},
+      {[] {
+         reshape(ones({2, 3}), {-2, 3});
+       },
+       "reshape: cannot turn shape (2, 3) into (-2, 3)"},
+      {[] {
+         permute(ones({2, 3}), {0, 0});
+       },
+       "permute: order (0, 0) is not a permutation of the axes of shape (2, 3)"},
+      {[] {
+         permute(ones({2, 3}), {0, 2});
+       },
+       "permute: axis 2 is out of range for 2 axes"},
+      {[] {
+         permute(ones({2, 3}), {0});
+       },
+       "permute: order (0,) is not a permutation of the axes of shape (2, 3)"},
+      {[] { transpose(ones(3)); }, "transpose: axis -2 is out of range for 1 axis"},
+      {[] {
+         transpose(ones({2, 3}), 0, 2);
+       },
+       "transpose: axis 2 is out of range for 2 axes"},
+      {[] {
+         slice(ones({2, 3}), 2, 0, 1);
+       },
+       "slice: axis 2 is out of range for 2 axes"},
+      {[] {
+         slice(ones({2, 3}), 0, 0, 1, 0);
+       },
+       "slice: needs step >= 1, got 0"},
+      {[] { slice(scalar(1), 0, 0, 1); }, "slice: axis 0 is out of range for 0 axes"},
+      {[] { concat({}); }, "concat: needs at least one tensor"},
+      {[] {
+         concat({ones({2, 3}), ones({2, 4})});
+       },
+       "concat: shapes (2, 3) and (2, 4) do not join along axis 0: axis 1 is 3 and 4"},
+      {[] {
+         concat({ones({2, 3}), ones(3)});
+       },
+       "concat: shapes (2, 3) and (3,) do not join: 2 and 1 axes"},
+      {[] {
+         concat({ones({2, 3}), ones({2, 3})}, 2);
+       },
+       "concat: axis 2 is out of range for 2 axes"},
+      {[] { stack({}); }, "stack: needs at least one tensor"},
+      {[] {
+         stack({ones({2, 3}), ones({3, 2})});
+       },
+       "stack: needs equal shapes, got (2, 3) and (3, 2)"},
+      {[] { stack({ones(3)}, 2); }, "stack: axis 2 is out of range for 2 axes"},
+      {[] {
+         split(ones({2, 3}), 0);
+       },
+       "split: needs size >= 1, got 0"},
+      {[] {
+         split(ones({2, 3}), 1, 2);
+       },
+       "split: axis 2 is out of range for 2 axes"},
+      {[] {
+         broadcast_to(ones({2, 3}), {3});
+       },
+       "broadcast_to: shape (2, 3) has more axes than (3,)"},
+      {[] {
+         broadcast_to(ones({2, 3}), {4, 3});
+       },
+       "broadcast_to: cannot turn shape (2, 3) into (4, 3): axis 0 is 2 and 4"},
+      {[] {
+         broadcast_to(ones(3), {-1, 3});
+       },
+       "broadcast_to: cannot turn shape (3,) into (-1, 3): axis 0 is -1"},
+      {[] { tril(ones(3)); }, "tril: needs at least 2 axes, got shape (3,)"},
+      {[] {
+         zeros({2, -1});
+       },
+       "zeros: negative size in shape (2, -1)"},
+      {[] { ones(-3); }, "ones: negative size in shape (-3,)"},
+      {[] {
+         full({1, -2}, 0);
+       },
+       "full: negative size in shape (1, -2)"},
+      {[] { arange(0, 1, 0); }, "arange: needs finite bounds and a step other than 0, got 0, 1, 0"},
+      {[] {
+         tensor({1, 2, 3}, {2, 2});
+       },
+       "tensor: 3 values do not fill shape (2, 2), which has 4"},
+      {[] {
+         Rng rng;
+         randn({-2}, rng);
+       },
+       "randn: negative size in shape (-2,)"},
+      {[] {
+         Rng rng;
+         dropout(ones(3), real(1.5), rng);
+       },
+       "dropout: needs p in [0, 1], got 1.5"},
+      {[] {
+         layer_norm(ones({2, 3}), ones(2), {});
+       },
+       "layer_norm: weight has shape (2,), last axis of input (2, 3) is 3"},
+      {[] {
+         layer_norm(ones({2, 3}), {}, ones({1, 3}));
+       },
+       "layer_norm: bias has shape (1, 3), last axis of input (2, 3) is 3"},
+      {[] { layer_norm(scalar(1), {}, {}); }, "layer_norm: needs at least 1 axis, got shape ()"},
+      {[] {
+         rms_norm(ones({2, 3}), ones(4));
+       },
+       "rms_norm: weight has shape (4,), last axis of input (2, 3) is 3"},
+      {[] { rms_norm(scalar(1), {}); }, "rms_norm: needs at least 1 axis, got shape ()"},
+      {[] {
+         rope(ones({2, 3, 4}), ones({2, 2}), ones({2, 2}));
+       },
+       "rope: tables (2, 2) and (2, 2) do not fit x (2, 3, 4): they must be (T, r/2) with r <= d"},
+      {[] {
+         rope(ones({2, 3, 4}), ones({3, 2}), ones({3, 1}));
+       },
+       "rope: tables (3, 2) and (3, 1) do not fit x (2, 3, 4): they must be (T, r/2) with r <= d"},
+      {[] {
+         rope(ones({2, 3, 4}), ones({3, 3}), ones({3, 3}));
+       },
+       "rope: tables (3, 3) and (3, 3) do not fit x (2, 3, 4): they must be (T, r/2) with r <= d"},
+      {[] {
+         rope(ones(4), ones({3, 2}), ones({3, 2}));
+       },
+       "rope: needs at least 2 axes (..., T, d), got (4,)"},
+      {[] { straight_through(ones(2), ones(3)); },
+       "straight_through: the value has shape (2,), the surrogate (3,)"},
+      {[] { custom("odd", {ones(2)}, ones(2), {}); }, "custom: the rule of odd is empty"},
+      {[] { ones(2).item(); }, "item: needs exactly one element, got shape (2,)"},
+      {[] {
+         ones({2, 3}).size(2);
+       },
+       "size: axis 2 is out of range for 2 axes"},
+      {[] { ones(2) + Tensor(); },
+       "tensor: has no value yet (default-constructed, or no gradient)"},
+  };
+}
+
 }  // namespace
 
 OpFamily basics() {
@@ -402,15 +697,13 @@ OpFamily basics() {
        },
        {{2, N}, {2, N}}},
       {"checkpoint",
-       [](List x) {
-         return checkpoint([](List in) { return tanh(in[0]) * in[1]; }, x);
-       },
+       [](List x) { return checkpoint([](List in) { return tanh(in[0]) * in[1]; }, x); },
        {{2, N}, {N}},
        -2,
        2,
        true},
   });
-  return {rows, {}};
+  return {rows, errors()};
 }
 
 }  // namespace xgrad::inline XGRAD_PRECISION::testing
