@@ -35,6 +35,7 @@ struct OpFamily {
 };
 
 // One file each in tests/op_table/.
+OpFamily arrange();
 OpFamily basics();
 OpFamily conv();
 OpFamily math();

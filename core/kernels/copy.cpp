@@ -146,16 +146,17 @@ void copy_strided(const Shape& shape, const real* in, const Shape& in_strides, r
   });
 }
 
-void lower_triangle(std::size_t count, std::size_t rows, std::size_t cols, std::int64_t k,
-                    const real* in, real* out) {
+void triangle(bool lower, std::size_t count, std::size_t rows, std::size_t cols, std::int64_t k,
+              const real* in, real* out) {
   if (cols == 0) return;
   parallel_for(count * rows, kGrain / cols, [&](std::size_t begin, std::size_t end) {
     for (std::size_t row = begin; row < end; ++row) {
-      const std::int64_t kept = static_cast<std::int64_t>(row % rows) + k + 1;
-      const auto split = static_cast<std::size_t>(
-          std::clamp<std::int64_t>(kept, 0, static_cast<std::int64_t>(cols)));
-      std::copy_n(in + row * cols, split, out + row * cols);
-      std::fill_n(out + row * cols + split, cols - split, real(0));
+      const auto split = static_cast<std::size_t>(std::clamp<std::int64_t>(
+          static_cast<std::int64_t>(row % rows) + k, 0, static_cast<std::int64_t>(cols)));
+      const std::size_t first = lower ? 0 : split, last = lower ? split : cols;
+      std::fill_n(out + row * cols, first, real(0));
+      std::copy(in + row * cols + first, in + row * cols + last, out + row * cols + first);
+      std::fill_n(out + row * cols + last, cols - last, real(0));
     }
   });
 }

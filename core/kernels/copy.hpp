@@ -15,9 +15,9 @@ Shape strides_of(const Shape& shape);
 void copy_strided(const Shape& shape, const real* in, const Shape& in_strides, real* out,
                   const Shape& out_strides);
 
-/// The elements on and below diagonal k of `count` contiguous (rows, cols) matrices, zeros above
-/// it.
-void lower_triangle(std::size_t count, std::size_t rows, std::size_t cols, std::int64_t k,
-                    const real* in, real* out);
+/// Of `count` contiguous (rows, cols) matrices the elements before column row + k (`lower`) or from
+/// it on, and zeros in place of the others.
+void triangle(bool lower, std::size_t count, std::size_t rows, std::size_t cols, std::int64_t k,
+              const real* in, real* out);
 
 }  // namespace xgrad::inline XGRAD_PRECISION::kernels

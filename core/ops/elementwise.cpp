@@ -1,7 +1,8 @@
-// Functions of one tensor, element by element. Those of two are in arithmetic.cpp.
+// Functions of numbers, element by element. Arithmetic and comparison are in arithmetic.cpp.
 // Values come from one vectorised pass (kernels/map.hpp). Rules that only multiply are lazy
 // expressions like any other; where the derivative is itself a function worth a kernel, `pull_back`
 // reads one formula both ways.
+#include <limits>
 #include <numbers>
 
 #include <xgrad/core/kernels/map.hpp>
@@ -32,6 +33,16 @@ void pull_back(R& r, const Slope& slope) {
                 r.in(0)));
 }
 
+// xsimd takes e^x for infinite half a doubling too early. Up there e^x = e e^(x - 1), and expm1 no
+// longer differs from exp.
+template <class F>
+Batch up_to_overflow(const F& f, const Batch& x) {
+  constexpr real limit = std::numeric_limits<real>::max_exponent * std::numbers::ln2_v<real> - 1;
+  const auto high = x > Batch(limit);
+  return f(x - select(high, Batch(1), Batch(0))) *
+         select(high, Batch(std::numbers::e_v<real>), Batch(1));
+}
+
 // Where exp overflows to infinity its reciprocal is the 0 that is wanted.
 Batch sigmoid(const Batch& x) { return real(1) / (real(1) + exp(-x)); }
 
@@ -54,13 +65,30 @@ Tensor normal_cdf(const Tensor& x) {
 }  // namespace
 
 Tensor exp(const Tensor& x) {
-  return record("exp", {x}, map([](const Batch& v) { return exp(v); }, x), Keep::output,
+  const auto value = [](const Batch& v) {
+    return up_to_overflow([](const Batch& u) { return exp(u); }, v);
+  };
+  return record("exp", {x}, map(value, x), Keep::output,
                 [](auto& r) { r.to(0, r.grad() * r.out()); });
+}
+
+Tensor expm1(const Tensor& x) {
+  const auto value = [](const Batch& v) {
+    return up_to_overflow([](const Batch& u) { return expm1(u); }, v);
+  };
+  // Not y + 1, which has lost its digits where y is near -1.
+  return record("expm1", {x}, map(value, x), Keep::inputs,
+                [](auto& r) { pull_back(r, [](const auto& v) { return exp(v); }); });
 }
 
 Tensor log(const Tensor& x) {
   return record("log", {x}, map([](const Batch& v) { return log(v); }, x), Keep::inputs,
                 [](auto& r) { r.to(0, r.grad() / r.in(0)); });
+}
+
+Tensor log1p(const Tensor& x) {
+  return record("log1p", {x}, map([](const Batch& v) { return log1p(v); }, x), Keep::inputs,
+                [](auto& r) { r.to(0, r.grad() / (real(1) + r.in(0))); });
 }
 
 Tensor sqrt(const Tensor& x) {
@@ -78,6 +106,46 @@ Tensor rsqrt(const Tensor& x) {
 Tensor tanh(const Tensor& x) {
   return record("tanh", {x}, map([](const Batch& v) { return tanh(v); }, x), Keep::output,
                 [](auto& r) { r.to(0, r.grad() * (real(1) - r.out() * r.out())); });
+}
+
+Tensor sin(const Tensor& x) {
+  return record("sin", {x}, map([](const Batch& v) { return sin(v); }, x), Keep::inputs,
+                [](auto& r) { pull_back(r, [](const auto& v) { return cos(v); }); });
+}
+
+Tensor cos(const Tensor& x) {
+  return record("cos", {x}, map([](const Batch& v) { return cos(v); }, x), Keep::inputs,
+                [](auto& r) { pull_back(r, [](const auto& v) { return -sin(v); }); });
+}
+
+Tensor atan2(const Tensor& a, const Tensor& b) {
+  const Shape shape = broadcast_shapes("atan2", a.shape(), b.shape());
+  const auto spread = [&](const Tensor& x) {
+    return x.shape() == shape ? x : broadcast_to(x.detach(), shape);
+  };
+  // The quotient of two zeros or infinities is NaN, their signs give the angle: of (±0, ±1) or of a
+  // diagonal.
+  const auto value = [](const Batch& y, const Batch& x) {
+    const auto infinite = isinf(y) & isinf(x);
+    const auto zero = (y == Batch(0)) & (x == Batch(0));
+    return atan2(select(infinite, copysign(Batch(1), y), y),
+                 select(infinite | zero, copysign(Batch(1), x), x));
+  };
+  return record("atan2", {a, b}, map(value, spread(a), spread(b)), Keep::inputs, [](auto& r) {
+    // d angle = (b da - a db) / (a^2 + b^2); at the origin 1 stands in for the 0 below.
+    const Tensor a = r.in(0), b = r.in(1), grad = r.grad(), square = a * a + b * b,
+                 scaled = grad / where(equal(square, real(0)), real(1), square);
+    r.to(0, scaled * b);
+    r.to(1, -scaled * a);
+  });
+}
+
+Tensor erf(const Tensor& x) {
+  return record(
+      "erf", {x}, map([](const Batch& v) { return erf(v); }, x), Keep::inputs, [](auto& r) {
+        pull_back(r,
+                  [](const auto& v) { return real(2 * std::numbers::inv_sqrtpi) * exp(-(v * v)); });
+      });
 }
 
 Tensor sigmoid(const Tensor& x) {
@@ -128,6 +196,56 @@ Tensor gelu(const Tensor& x, Gelu form) {
       const auto s = sigmoid(v * (a + b * square));
       return s * (real(1) + v * (real(1) - s) * (a + 3 * b * square));  // s + x s (1 - s) (2u)'
     });
+  });
+}
+
+// From the nearer end: both are reached exactly.
+Tensor lerp(const Tensor& a, const Tensor& b, const Tensor& weight) {
+  const Array &from = a.array(), &to = b.array(), &w = weight.array();
+  return record("lerp", {a, b, weight},
+                xt::where(w < real(0.5), from + w * (to - from), to + (w - real(1)) * (to - from)),
+                Keep::inputs, [](auto& r) {
+                  r.to(0, r.grad() * (real(1) - r.in(2)));
+                  r.to(1, r.grad() * r.in(2));
+                  r.to(2, r.grad() * (r.in(1) - r.in(0)));
+                });
+}
+
+Tensor lerp(const Tensor& a, const Tensor& b, real weight) {
+  const bool near_a = weight < real(0.5);
+  return record("lerp", {a, b},
+                (near_a ? a : b).array() + (near_a ? weight : weight - 1) * (b.array() - a.array()),
+                Keep::nothing, [weight](auto& r) {
+                  r.to(0, r.grad() * (1 - weight));
+                  r.to(1, r.grad() * weight);
+                });
+}
+
+// ---- steps
+
+namespace {
+
+template <class F>
+Tensor step(const char* op, const Tensor& x, StepGradient gradient, const F& f) {
+  const Tensor value = map(f, x);
+  if (gradient == StepGradient::zero) return value;
+  return record(op, {x}, value, Keep::nothing, [](auto& r) { r.to(0, r.grad()); });
+}
+
+}  // namespace
+
+Tensor floor(const Tensor& x, StepGradient gradient) {
+  return step("floor", x, gradient, [](const Batch& v) { return floor(v); });
+}
+Tensor ceil(const Tensor& x, StepGradient gradient) {
+  return step("ceil", x, gradient, [](const Batch& v) { return ceil(v); });
+}
+Tensor round(const Tensor& x, StepGradient gradient) {
+  return step("round", x, gradient, [](const Batch& v) { return nearbyint(v); });
+}
+Tensor sign(const Tensor& x, StepGradient gradient) {
+  return step("sign", x, gradient, [](const Batch& v) {
+    return select(v > Batch(0), Batch(1), select(v < Batch(0), Batch(-1), v));
   });
 }
 

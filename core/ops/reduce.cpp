@@ -1,6 +1,8 @@
-// Reductions: sums, means and extrema over any axes, and the adjoint of broadcasting.
+// Reductions: sums, products, norms and extrema over any axes, and the adjoint of broadcasting.
 // Softmax and its relatives, which keep their shape, are in softmax.cpp.
 #include <algorithm>
+#include <cmath>
+#include <limits>
 #include <numeric>
 
 #include <xgrad/core/kernels/reduce.hpp>
@@ -59,6 +61,16 @@ Tensor reduce(Tensor x, std::vector<std::size_t> axes, const Shape& result, Kern
 /// Each result's number at all the places of x that it was made of.
 Tensor spread(const Tensor& result, const Shape& kept, const Shape& x) {
   return broadcast_to(reshape(result, kept), x);
+}
+
+/// x as a matrix (results, count): a row for every result, holding what it is made of.
+Tensor rows_of(const Tensor& x, const Reduction& to) {
+  std::vector<std::int64_t> order;  // the reduced axes last
+  for (std::size_t axis = 0; axis < x.ndim(); ++axis)
+    if (!std::binary_search(to.axes.begin(), to.axes.end(), axis)) order.push_back(axis);
+  order.insert(order.end(), to.axes.begin(), to.axes.end());
+  const Tensor moved = std::is_sorted(order.begin(), order.end()) ? x : permute(x, order);
+  return reshape(moved, {element_count(to.result), to.count});
 }
 
 }  // namespace
@@ -135,14 +147,8 @@ Tensor min(const Tensor& x, const Ints& axes, bool keepdims) {
 
 Tensor logsumexp(const Tensor& x, const Ints& axes, bool keepdims) {
   const Reduction to("logsumexp", x, axes, keepdims);
-  std::vector<std::int64_t> order;  // the reduced axes last
-  for (std::size_t axis = 0; axis < x.ndim(); ++axis)
-    if (!std::binary_search(to.axes.begin(), to.axes.end(), axis)) order.push_back(axis);
-  order.insert(order.end(), to.axes.begin(), to.axes.end());
-  const Tensor moved = std::is_sorted(order.begin(), order.end()) ? x : permute(x, order);
-  const std::size_t rows = element_count(to.result);
-  const Tensor matrix = reshape(moved, {rows, to.count});
-
+  const Tensor matrix = rows_of(x, to);
+  const std::size_t rows = matrix.size(0);
   Tensor value = Tensor::empty({rows, 1});
   kernels::logsumexp(matrix.data(), rows, to.count, value.mutable_data());
   // d logsumexp(x) / dx = softmax(x)
@@ -151,6 +157,59 @@ Tensor logsumexp(const Tensor& x, const Ints& axes, bool keepdims) {
     r.to(0, softmax(r.in(0)) * broadcast_to(grad, r.shape(0)));
   });
   return reshape(y, to.result);
+}
+
+Tensor prod(const Tensor& x) { return prod(x, all_axes(x)); }
+Tensor prod(const Tensor& x, const Ints& axes, bool keepdims) {
+  const Reduction to("prod", x, axes, keepdims);
+  if (to.count == 0) return sum(x, axes, keepdims) + real(1);  // of nothing
+  // The last running product, whose rule knows how to leave one factor out.
+  const auto count = static_cast<std::int64_t>(to.count);
+  return reshape(slice(cumprod(rows_of(x, to), 1), 1, count - 1, count), to.result);
+}
+
+// ---- lengths
+
+Tensor norm(const Tensor& x, real p) { return norm(x, p, all_axes(x)); }
+Tensor norm(const Tensor& x, real p, const Ints& axes, bool keepdims) {
+  require(p > 0, "norm: needs p > 0, got ", p);
+  if (std::isinf(p)) return extremum("norm", abs(x), axes, keepdims, kernels::max);
+  const Reduction to("norm", x, axes, keepdims);
+  const Tensor v = x.detach(), powers = p == 2 ? square(v) : p == 1 ? abs(v) : pow(abs(v), p);
+  const Tensor total = reduce(powers, to.axes, to.result, kernels::sum);
+  const Tensor value = p == 2 ? sqrt(total) : p == 1 ? total : pow(total, 1 / p);
+  return record("norm", {x}, value, [to, p](auto& r) {
+    // y^p = sum |x|^p, hence dy/dx = sign(x) (|x| / y)^(p - 1). Where x or y is 0, 1 stands in for
+    // it: the other factor is 0.
+    const Tensor x = r.in(0), y = r.out(), grad = r.grad();
+    const Tensor length = where(equal(y, real(0)), real(1), y);
+    if (p == 2) {
+      r.to(0, x * spread(grad / length, to.kept, x.shape()));
+    } else {
+      const Tensor ratio =
+          abs(where(equal(x, real(0)), real(1), x)) / spread(length, to.kept, x.shape());
+      r.to(0, sign(x) * pow(ratio, p - 1) * spread(grad, to.kept, x.shape()));
+    }
+  });
+}
+
+Tensor cosine_similarity(const Tensor& a, const Tensor& b, std::int64_t axis, real eps) {
+  const Shape shape = broadcast_shapes("cosine_similarity", a.shape(), b.shape());
+  const std::size_t along = normalize_axis("cosine_similarity", axis, shape.size());
+  const Tensor x = a.shape() == shape ? a : broadcast_to(a, shape),
+               y = b.shape() == shape ? b : broadcast_to(b, shape);
+  const auto length = [&](const Tensor& v) {
+    return clamp(norm(v, 2, along), eps, std::numeric_limits<real>::infinity());
+  };
+  return sum(x * y, along) / (length(x) * length(y));
+}
+
+Tensor normalize(const Tensor& x, real p, std::int64_t axis, real eps) {
+  const std::size_t along = normalize_axis("normalize", axis, x.ndim());
+  require(p > 0, "normalize: needs p > 0, got ", p);
+  const Tensor length =
+      clamp(norm(x, p, along, keepdims), eps, std::numeric_limits<real>::infinity());
+  return x / broadcast_to(length, x.shape());
 }
 
 }  // namespace xgrad::inline XGRAD_PRECISION

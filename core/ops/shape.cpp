@@ -187,14 +187,182 @@ Tensor broadcast_to(const Tensor& x, const Ints& shape) {
                 [](auto& r) { r.to(0, r.grad()); });  // `to` sums
 }
 
-Tensor tril(const Tensor& x, std::int64_t k) {
-  require<ShapeError>(x.ndim() >= 2, "tril: needs at least 2 axes, got shape ", x.shape());
+namespace {
+
+Tensor triangle(const char* op, const Tensor& x, bool lower, std::int64_t k) {
+  require<ShapeError>(x.ndim() >= 2, op, ": needs at least 2 axes, got shape ", x.shape());
   const std::size_t rows = x.size(-2), cols = x.size(-1);
   Tensor out = Tensor::empty(x.shape());
-  kernels::lower_triangle(x.size() / std::max<std::size_t>(1, rows * cols), rows, cols, k, x.data(),
-                          out.mutable_data());
-  return record("tril", {x}, out, Keep::nothing,
-                [k](auto& r) { r.to(0, xgrad::tril(r.grad(), k)); });
+  kernels::triangle(lower, x.size() / std::max<std::size_t>(1, rows * cols), rows, cols,
+                    lower ? k + 1 : k, x.data(), out.mutable_data());
+  return record(op, {x}, out, Keep::nothing,
+                [=](auto& r) { r.to(0, triangle(op, r.grad(), lower, k)); });
+}
+
+/// Where diagonal k of a matrix lies: its first element and its length.
+struct Diagonal {
+  Diagonal(const Shape& matrix, std::int64_t k)
+      : row(static_cast<std::size_t>(std::max<std::int64_t>(0, -k))),
+        column(static_cast<std::size_t>(std::max<std::int64_t>(0, k))) {
+    if (row < matrix[0] && column < matrix[1])
+      length = std::min(matrix[0] - row, matrix[1] - column);
+  }
+  std::size_t row, column, length = 0;
+};
+
+Tensor read_diagonal(const Tensor& x, std::int64_t k);
+
+// Zeros with x on diagonal k: the adjoint of reading it.
+Tensor write_diagonal(const Tensor& x, const Shape& matrix, std::int64_t k) {
+  const Diagonal at(matrix, k);
+  Tensor out = zeros(matrix);
+  if (at.length > 0)
+    kernels::copy_strided({at.length}, x.data(), {1},
+                          out.mutable_data() + at.row * matrix[1] + at.column, {matrix[1] + 1});
+  return record("write_diagonal", {x}, out, Keep::nothing,
+                [k](auto& r) { r.to(0, read_diagonal(r.grad(), k)); });
+}
+
+Tensor read_diagonal(const Tensor& x, std::int64_t k) {
+  const Diagonal at(x.shape(), k);
+  Tensor out = Tensor::empty({at.length});
+  if (at.length > 0)
+    kernels::copy_strided({at.length}, x.data() + at.row * x.size(1) + at.column, {x.size(1) + 1},
+                          out.mutable_data(), {1});
+  return record("read_diagonal", {x}, out, Keep::nothing,
+                [k](auto& r) { r.to(0, write_diagonal(r.grad(), r.shape(0), k)); });
+}
+
+/// x with axis `along` read at the positions that `at` gives for 0 … count - 1.
+template <class At>
+Tensor read_axis(const Tensor& x, std::size_t along, std::size_t count, const At& at) {
+  Indices ids = Indices::from_shape({count});
+  for (std::size_t i = 0; i < count; ++i) ids(i) = at(static_cast<std::int64_t>(i));
+  return index_select(x, static_cast<std::int64_t>(along), ids);
+}
+
+}  // namespace
+
+Tensor tril(const Tensor& x, std::int64_t k) { return triangle("tril", x, true, k); }
+Tensor triu(const Tensor& x, std::int64_t k) { return triangle("triu", x, false, k); }
+
+Tensor diag(const Tensor& x, std::int64_t k) {
+  require<ShapeError>(x.ndim() == 1 || x.ndim() == 2, "diag: needs 1 or 2 axes, got shape ",
+                      x.shape());
+  if (x.ndim() == 2) return read_diagonal(x, k);
+  const std::size_t size = x.size() + static_cast<std::size_t>(std::abs(k));
+  return write_diagonal(x, {size, size}, k);
+}
+
+Tensor trace(const Tensor& x) {
+  require<ShapeError>(x.ndim() == 2, "trace: needs 2 axes, got shape ", x.shape());
+  return sum(diag(x));
+}
+
+Tensor squeeze(const Tensor& x, std::int64_t axis) {
+  const std::size_t along = normalize_axis("squeeze", axis, x.ndim());
+  Shape shape = x.shape();
+  require<ShapeError>(shape[along] == 1, "squeeze: axis ", along, " of shape ", shape, " is ",
+                      shape[along], ", not 1");
+  shape.erase(shape.begin() + static_cast<std::ptrdiff_t>(along));
+  return reshape(x, shape);
+}
+
+Tensor squeeze(const Tensor& x) {
+  Shape shape;
+  for (const std::size_t size : x.shape())
+    if (size != 1) shape.push_back(size);
+  return reshape(x, shape);
+}
+
+Tensor unsqueeze(const Tensor& x, std::int64_t axis) {
+  const std::size_t along = normalize_axis("unsqueeze", axis, x.ndim() + 1);
+  Shape shape;
+  for (std::size_t k = 0; k <= x.ndim(); ++k)
+    shape.push_back(k == along ? 1 : x.shape()[k - (k > along)]);
+  return reshape(x, shape);
+}
+
+Tensor flatten(const Tensor& x, std::int64_t first, std::int64_t last) {
+  if (x.ndim() == 0) return reshape(x, 1);
+  const std::size_t begin = normalize_axis("flatten", first, x.ndim()),
+                    end = normalize_axis("flatten", last, x.ndim()) + 1;
+  require(begin < end, "flatten: first axis ", first, " comes after last axis ", last);
+  Shape shape(x.shape().begin(), x.shape().begin() + static_cast<std::ptrdiff_t>(begin));
+  std::size_t merged = 1;
+  for (std::size_t axis = begin; axis < end; ++axis) merged *= x.shape()[axis];
+  shape.push_back(merged);
+  shape.insert(shape.end(), x.shape().begin() + static_cast<std::ptrdiff_t>(end), x.shape().end());
+  return reshape(x, shape);
+}
+
+Tensor flip(const Tensor& x, const Ints& axes) {
+  Tensor y = x;
+  for (const std::size_t axis : normalize_axes("flip", axes, x.ndim())) {
+    const std::size_t size = x.shape()[axis];
+    y = read_axis(y, axis, size, [&](std::int64_t i) { return std::int64_t(size) - 1 - i; });
+  }
+  return y;
+}
+
+Tensor roll(const Tensor& x, std::int64_t shift, std::int64_t axis) {
+  const std::size_t along = normalize_axis("roll", axis, x.ndim());
+  const auto size = static_cast<std::int64_t>(x.shape()[along]);
+  // Which element becomes the first.
+  const std::int64_t cut = size > 0 ? ((-shift % size) + size) % size : 0;
+  return concat({slice(x, axis, cut, size), slice(x, axis, 0, cut)}, axis);
+}
+
+Tensor repeat(const Tensor& x, const Ints& counts) {
+  require<ShapeError>(counts.size() >= x.ndim(), "repeat: ", counts.size(), " counts for shape ",
+                      x.shape());
+  // Each axis d becomes (1, d), is broadcast to (count, d), and merged again.
+  const std::size_t added = counts.size() - x.ndim();
+  Shape thin, thick, merged;
+  for (std::size_t k = 0; k < counts.size(); ++k) {
+    require<ShapeError>(counts[k] >= 0, "repeat: negative count in ", counts);
+    const std::size_t size = k < added ? 1 : x.shape()[k - added];
+    const auto count = static_cast<std::size_t>(counts[k]);
+    thin.insert(thin.end(), {1, size});
+    thick.insert(thick.end(), {count, size});
+    merged.push_back(count * size);
+  }
+  return reshape(broadcast_to(reshape(x, thin), thick), merged);
+}
+
+Tensor pad(const Tensor& x, const std::vector<Padding>& padding, Pad mode, real value) {
+  require<ShapeError>(padding.size() == x.ndim(), "pad: ", padding.size(), " paddings for shape ",
+                      x.shape());
+  Tensor y = x;
+  for (std::size_t axis = 0; axis < x.ndim(); ++axis) {
+    const auto [before, after] = padding[axis];
+    if (before == 0 && after == 0) continue;
+    const std::size_t size = x.shape()[axis], most = std::max(before, after);
+    if (mode == Pad::constant) {
+      const auto block = [&](std::size_t thickness) {
+        Shape shape = y.shape();
+        shape[axis] = thickness;
+        return full(shape, value);
+      };
+      y = concat({block(before), y, block(after)}, static_cast<std::int64_t>(axis));
+      continue;
+    }
+    require<ShapeError>(size > 0, "pad: axis ", axis, " of shape ", x.shape(),
+                        " is empty, so only a constant can be added");
+    const std::size_t reach = mode == Pad::reflect ? size - 1 : size;
+    require<ShapeError>(
+        mode == Pad::replicate || most <= reach, "pad: cannot add ", most, " elements to axis ",
+        axis, " of shape ", x.shape(), ": at most ", reach,
+        mode == Pad::reflect ? " can be mirrored" : " can be taken from its other end");
+    const auto n = static_cast<std::int64_t>(size), offset = static_cast<std::int64_t>(before);
+    y = read_axis(y, axis, before + size + after, [&](std::int64_t i) {
+      i -= offset;
+      if (mode == Pad::replicate) return std::clamp<std::int64_t>(i, 0, n - 1);
+      if (mode == Pad::circular) return (i + n) % n;
+      return i < 0 ? -i : i < n ? i : 2 * (n - 1) - i;
+    });
+  }
+  return y;
 }
 
 }  // namespace xgrad::inline XGRAD_PRECISION

@@ -57,6 +57,18 @@ const std::vector<Function>& functions() {
          return x / (1 + std::exp(-2 * u));
        },
        -5, 9, 128},
+      {"expm1", [](const Tensor& x) { return expm1(x); }, [](double x) { return std::expm1(x); },
+       -80, 80},
+      {"log1p", [](const Tensor& x) { return log1p(x); }, [](double x) { return std::log1p(x); },
+       -0.99, 50},
+      {"sin", [](const Tensor& x) { return sin(x); }, [](double x) { return std::sin(x); }, -100,
+       100},
+      {"cos", [](const Tensor& x) { return cos(x); }, [](double x) { return std::cos(x); }, -100,
+       100},
+      {"erf", [](const Tensor& x) { return erf(x); }, [](double x) { return std::erf(x); }, -6, 6,
+       40},
+      {"atan2", [](const Tensor& x) { return atan2(x, full(x.shape(), real(-0.75))); },
+       [](double x) { return std::atan2(x, -0.75); }, -5, 5},
       {"abs", [](const Tensor& x) { return abs(x); }, [](double x) { return std::abs(x); }, -2, 2},
       {"square", [](const Tensor& x) { return square(x); }, [](double x) { return x * x; }, -2, 2},
   };
@@ -149,4 +161,87 @@ TEST_CASE("functions outside their domain follow IEEE 754", "[ops]") {
   CHECK(rsqrt(scalar(kInf)).item() == 0);
   CHECK(values(sigmoid(tensor({-kInf, kInf}))) == std::vector<real>{0, 1});
   CHECK(values(softplus(tensor({-kInf, kInf}))) == std::vector<real>{0, kInf});
+}
+
+TEST_CASE("expm1, log1p, erf and sin keep the digits of small arguments", "[ops]") {
+  for (const double size : {1e-3, 1e-6, 1e-12, 1e-20})
+    for (const double sign : {-1.0, 1.0}) {
+      const Tensor x = scalar(static_cast<real>(sign * size));
+      const double at = x.item(), accuracy = 20 * std::numeric_limits<real>::epsilon();
+      CHECK_THAT(expm1(x).item(), WithinRel(std::expm1(at), accuracy));
+      CHECK_THAT(log1p(x).item(), WithinRel(std::log1p(at), accuracy));
+      CHECK_THAT(erf(x).item(), WithinRel(std::erf(at), accuracy));
+      CHECK_THAT(sin(x).item(), WithinRel(std::sin(at), accuracy));
+    }
+}
+
+TEST_CASE("exp and expm1 reach up to the largest real", "[ops]") {
+  const real top = std::log(std::numeric_limits<real>::max());  // 88.72… or 709.78…
+  for (const real below : {real(2), real(1), real(0.5), real(0.1), real(0.01)}) {
+    const real x = top - below;
+    const double accuracy = 4 * std::numeric_limits<real>::epsilon();
+    CHECK_THAT(exp(scalar(x)).item(), WithinRel(std::exp(x), static_cast<real>(accuracy)));
+    CHECK_THAT(expm1(scalar(x)).item(), WithinRel(std::expm1(x), static_cast<real>(accuracy)));
+  }
+  CHECK(exp(scalar(top + real(0.01))).item() == kInf);
+  CHECK(expm1(scalar(kInf)).item() == kInf);
+  CHECK(values(expm1(tensor({-kInf, -1000}))) == std::vector<real>{-1, -1});
+}
+
+TEST_CASE("more functions outside their domain follow IEEE 754", "[ops]") {
+  CHECK(log1p(scalar(-1)).item() == -kInf);
+  CHECK(std::isnan(log1p(scalar(-2)).item()));
+  CHECK(std::isnan(sin(scalar(kInf)).item()));
+  CHECK(std::isnan(cos(scalar(-kInf)).item()));
+  CHECK(values(erf(tensor({-kInf, 0, kInf}))) == std::vector<real>{-1, 0, 1});
+}
+
+TEST_CASE("atan2 knows all quadrants, zeros and infinities", "[ops]") {
+  const std::vector<real> special = {0, -real(0), 1, -2, kInf, -kInf};
+  for (const real a : special)
+    for (const real b : special) {
+      const real angle = atan2(scalar(a), scalar(b)).item();
+      INFO("atan2(" << a << ", " << b << ") = " << angle);
+      CHECK_THAT(angle, WithinAbs(std::atan2(a, b), 1e-6));
+      CHECK(std::signbit(angle) == std::signbit(std::atan2(a, b)));
+    }
+  CHECK(std::isnan(atan2(scalar(kNaN), scalar(1)).item()));
+  CHECK(std::isnan(atan2(scalar(1), scalar(kNaN)).item()));
+  // d/da and d/db from PyTorch; both 0 at the origin.
+  const Tensor b = tensor({0, 0, -1, -2, 4});
+  CHECK(slope([&](const Tensor& a) { return atan2(a, b); }, {0, 1, -1, 0, 3}) ==
+        std::vector<real>{0, 0, -0.5, -0.5, 4 / real(25)});
+  const Tensor a = tensor({0, 1, -1, 0, -2});
+  CHECK(slope([&](const Tensor& x) { return atan2(a, x); }, {0, 0, -1, -2, 1}) ==
+        std::vector<real>{0, -1, 0.5, 0, 2 / real(5)});
+}
+
+TEST_CASE("lerp reaches both ends exactly", "[ops]") {
+  const Tensor a = tensor({real(1e-8), 3, -7}), b = tensor({real(1e8), real(0.1), 11});
+  CHECK(values(lerp(a, b, 0)) == values(a));
+  CHECK(values(lerp(a, b, 1)) == values(b));
+  CHECK(values(lerp(a, b, zeros({3}))) == values(a));
+  CHECK(values(lerp(a, b, ones({3}))) == values(b));
+  CHECK(values(lerp(scalar(2), tensor({4, 6}), tensor({-1, 2}))) == std::vector<real>{0, 10});
+}
+
+TEST_CASE("rounding takes halves to even and keeps large numbers", "[ops]") {
+  const real large = 2 / std::numeric_limits<real>::epsilon();
+  const Tensor x = tensor({-2.5, -1.5, -0.5, 0.5, 1.5, 2.5, real(0.7), large + 2, kInf, -kInf});
+  CHECK(values(round(x)) == std::vector<real>{-2, -2, 0, 0, 2, 2, 1, large + 2, kInf, -kInf});
+  CHECK(values(floor(x)) == std::vector<real>{-3, -2, -1, 0, 1, 2, 0, large + 2, kInf, -kInf});
+  CHECK(values(ceil(x)) == std::vector<real>{-2, -1, 0, 1, 2, 3, 1, large + 2, kInf, -kInf});
+  CHECK(values(sign(x)) == std::vector<real>{-1, -1, -1, 1, 1, 1, 1, 1, 1, -1});
+  CHECK(sign(scalar(0)).item() == 0);
+  for (const auto f : {floor, ceil, round, sign})
+    CHECK(std::isnan(f(scalar(kNaN), StepGradient::zero).item()));
+}
+
+TEST_CASE("steps have no gradient, or pass it straight through", "[ops]") {
+  for (const auto f : {floor, ceil, round, sign}) {
+    CHECK(slope([&](const Tensor& x) { return x + f(x, StepGradient::zero); }, {-0.6, 0, 2}) ==
+          std::vector<real>{1, 1, 1});
+    CHECK(slope([&](const Tensor& x) { return f(x, StepGradient::straight_through) * real(3); },
+                {-0.6, 0, 2}) == std::vector<real>{3, 3, 3});
+  }
 }

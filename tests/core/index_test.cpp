@@ -11,6 +11,13 @@ namespace {
 
 std::vector<real> values(const Tensor& x) { return {x.data(), x.data() + x.size()}; }
 
+/// Ids in `rows` rows; nested braces around single numbers are ambiguous to xtensor.
+Indices matrix(const std::vector<std::int64_t>& ids, std::size_t rows) {
+  Indices array = Indices::from_shape({rows, ids.size() / rows});
+  std::copy(ids.begin(), ids.end(), array.begin());
+  return array;
+}
+
 }  // namespace
 
 TEST_CASE("embedding picks rows, and its gradient adds them up where an id repeats", "[ops]") {
@@ -57,4 +64,25 @@ TEST_CASE("embedding names the id that is not in the table", "[ops][errors]") {
   CHECK_THROWS_AS(embedding(table, Indices{12}), std::invalid_argument);
   CHECK_THROWS_WITH(embedding(zeros(3), Indices{1}),
                     "embedding: needs a table (V, D), got shape (3,)");
+}
+
+TEST_CASE("gather, scatter_add and take_along_axis look up along one axis", "[ops]") {
+  const Tensor x = tensor({1, 2, 3, 4, 5, 6}, {2, 3});
+  CHECK(values(gather(x, 1, Indices{{2, 0}, {1, 1}})) == std::vector<real>{3, 1, 5, 5});
+  CHECK(values(gather(x, 0, Indices{{1, 0}})) == std::vector<real>{4, 2});  // shorter ids
+  CHECK(values(scatter_add(x, 1, Indices{{0, 0}}, tensor({10, 20}, {1, 2}))) ==
+        std::vector<real>{31, 2, 3, 4, 5, 6});
+  CHECK(values(take_along_axis(x, matrix({2}, 1), 1)) == std::vector<real>{3, 6});  // ids broadcast
+  CHECK(values(take_along_axis(tensor({7, 8}, {1, 2}), matrix({1, 0}, 2), 1)) ==
+        std::vector<real>{8, 7});
+  CHECK(values(index_select(x, 1, Indices{2, 2})) == std::vector<real>{3, 3, 6, 6});
+  CHECK(values(one_hot(Indices{1, 0}, 3)) == std::vector<real>{0, 1, 0, 1, 0, 0});
+}
+
+TEST_CASE("look-ups of nothing are empty", "[ops]") {
+  const Tensor x = ones({2, 3});
+  CHECK(gather(x, 1, Indices::from_shape({2, 0})).shape() == Shape{2, 0});
+  CHECK(index_select(x, 0, Indices::from_shape({0})).shape() == Shape{0, 3});
+  CHECK(one_hot(Indices::from_shape({0}), 4).shape() == Shape{0, 4});
+  CHECK(values(scatter_add(x, 1, Indices::from_shape({2, 0}), ones({2, 0}))) == values(x));
 }

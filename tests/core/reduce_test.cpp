@@ -157,6 +157,58 @@ TEST_CASE("sum_to undoes broadcasting", "[ops][reduce]") {
   CHECK(values(sum_to(zeros({0, 2}), {2})) == std::vector<real>{0, 0});
 }
 
+TEST_CASE("prod has the right gradient with no, one and several zeros", "[ops][reduce]") {
+  const Tensor x = tensor({2, 0, 3, 4, 0, 5, 0, 2, 1, -2, 3, -4}, {3, 4});
+  CHECK(values(prod(x, 1)) == std::vector<real>{0, 0, 24});
+  CHECK(prod(slice(x, 0, 2, 3)).item() == 24);
+  CHECK(prod(x, {0, 1}, keepdims).shape() == Shape{1, 1});
+  CHECK(values(gradient_of([](const Tensor& t) { return prod(t, 1); }, x)) ==  // as PyTorch
+        std::vector<real>{0, 24, 0, 0, 0, 0, 0, 0, 72, -36, 24, -18});
+  CHECK(values(prod(zeros({2, 0}), 1)) == std::vector<real>{1, 1});
+  CHECK(prod(scalar(7)).item() == 7);
+  CHECK(std::isnan(prod(tensor({0, NaN})).item()));
+}
+
+TEST_CASE("norm and its gradient agree with PyTorch, at zeros too", "[ops][reduce]") {
+  const Tensor x = tensor({3, 4, 0, 0, 0, 0, 1, -2, 2}, {3, 3});
+  const auto check = [&](real p, const std::vector<double>& norms,
+                         const std::vector<double>& slopes) {
+    const Tensor y = norm(x, p, 1),
+                 g = gradient_of([p](const Tensor&t) { return norm(t, p, 1); }, x);
+    for (std::size_t i = 0; i < 3; ++i) CHECK_THAT(y.data()[i], WithinRel(norms[i], 1e-5));
+    for (std::size_t i = 0; i < 9; ++i) CHECK_THAT(g.data()[i], WithinRel(slopes[i], 1e-5));
+  };
+  check(2, {5, 0, 3}, {0.6, 0.8, 0, 0, 0, 0, 1, -2, 2});
+  check(1, {7, 0, 5}, {1, 1, 0, 0, 0, 0, 3, -3, 3});
+  check(3, {4.49794145, 0, 2.57128159},
+        {0.444851352, 0.790846848, 0, 0, 0, 0, 0.453755575, -1.8150223, 1.8150223});
+  check(0.5, {13.9282032, 0, 14.6568542},
+        {2.15470054, 1.8660254, 0, 0, 0, 0, 11.4852814, -8.12132034, 8.12132034});
+  check(inf, {4, 0, 2}, {0, 1, 0, 0, 0, 0, 0, -1.5, 1.5});
+  CHECK(values(norm(zeros({2, 0}), 2, 1)) == std::vector<real>{0, 0});
+  CHECK(std::isnan(norm(tensor({1, NaN})).item()));
+  CHECK(norm(tensor({1, -inf})).item() == inf);
+}
+
+TEST_CASE("cosine_similarity and normalize agree with PyTorch, at zeros too", "[ops][reduce]") {
+  const auto check = [](const Tensor& x, const std::vector<double>& expected) {
+    REQUIRE(x.size() == expected.size());
+    for (std::size_t i = 0; i < x.size(); ++i)
+      CHECK_THAT(x.data()[i], WithinAbs(expected[i], 1e-6 * (1 + std::abs(expected[i]))));
+  };
+  const Tensor x = tensor({3, 4, 0, 0, 0, 0, 1, -2, 2}, {3, 3}),
+               y = tensor({1, 2, 2, 1, 2, 3, 0, 3, 4}, {3, 3});
+  check(cosine_similarity(x, y), {0.733333333, 0, 0.133333333});
+  check(gradient_of([&](const Tensor& t) { return cosine_similarity(t, y); }, x),
+        {-0.0213333333, 0.016, 0.133333333, 53452248.4, 106904497.0, 160356745.0, -0.0444444444,
+         0.688888889, 0.711111111});
+  check(gradient_of([&](const Tensor& t) { return cosine_similarity(x, t); }, y),
+        {0.118518519, 0.103703704, -0.162962963, 0, 0, 0, 0.2, -0.448, 0.336});
+  check(normalize(x), {0.6, 0.8, 0, 0, 0, 0, 0.333333333, -0.666666667, 0.666666667});
+  check(gradient_of([](const Tensor& t) { return normalize(t); }, x),
+        {-0.064, 0.048, 0.6, 4e12, 5e12, 6e12, 2, 3.33333333, 2.33333333});
+}
+
 TEST_CASE("reductions say what is wrong with shapes and axes", "[ops][reduce]") {
   const Tensor x = zeros({2, 3});
   const auto text = [](auto call) -> std::string {

@@ -180,3 +180,37 @@ TEST_CASE("shape operations say what does not fit", "[ops][errors]") {
                     "broadcast_to: cannot turn shape (2, 3) into (-1, 2, 3): axis 0 is -1");
   CHECK_THROWS_WITH(xgrad::tril(zeros(3)), "tril: needs at least 2 axes, got shape (3,)");
 }
+
+TEST_CASE("the newer arrangements give NumPy's numbers", "[ops]") {
+  const auto list = [](const Tensor& x) {
+    return std::vector<real>(x.data(), x.data() + x.size());
+  };
+  using List = std::vector<real>;
+  const Tensor v = tensor({1, 2, 3}), m = tensor({1, 2, 3, 4, 5, 6}, {2, 3});
+  CHECK(list(triu(m)) == List{1, 2, 3, 0, 5, 6});
+  CHECK(list(triu(m, 1)) == List{0, 2, 3, 0, 0, 6});
+  CHECK(list(triu(m, -5)) == list(m));
+  CHECK(list(diag(m)) == List{1, 5});
+  CHECK(list(diag(m, 1)) == List{2, 6});
+  CHECK(list(diag(m, -1)) == List{4});
+  CHECK(diag(m, 9).shape() == Shape{0});
+  CHECK(list(diag(tensor({1, 2}), -1)) == List{0, 0, 0, 1, 0, 0, 0, 2, 0});
+  CHECK(trace(m).item() == 6);
+  CHECK(list(flip(m, 1)) == List{3, 2, 1, 6, 5, 4});
+  CHECK(list(flip(m, {0, 1})) == List{6, 5, 4, 3, 2, 1});
+  CHECK(list(roll(v, 1, 0)) == List{3, 1, 2});
+  CHECK(list(roll(v, -4, 0)) == List{2, 3, 1});
+  CHECK(list(repeat(v, 2)) == List{1, 2, 3, 1, 2, 3});
+  CHECK(list(repeat(tensor({1, 2}, {2, 1}), {1, 2})) == List{1, 1, 2, 2});
+  CHECK(repeat(m, {2, 0, 1}).shape() == Shape{2, 0, 3});
+  CHECK(list(pad(v, {{1, 2}}, Pad::constant, 9)) == List{9, 1, 2, 3, 9, 9});
+  CHECK(list(pad(v, {{2, 1}}, Pad::reflect)) == List{3, 2, 1, 2, 3, 2});
+  CHECK(list(pad(v, {{2, 1}}, Pad::replicate)) == List{1, 1, 1, 2, 3, 3});
+  CHECK(list(pad(v, {{2, 1}}, Pad::circular)) == List{2, 3, 1, 2, 3, 1});
+  CHECK(list(pad(m, {{0, 1}, {1, 0}})) == List{0, 1, 2, 3, 0, 4, 5, 6, 0, 0, 0, 0});
+  CHECK(squeeze(ones({1, 2, 1})).shape() == Shape{2});
+  CHECK(squeeze(ones({1, 2, 1}), 0).shape() == Shape{2, 1});
+  CHECK(unsqueeze(v, -1).shape() == Shape{3, 1});
+  CHECK(flatten(ones({2, 3, 4}), 1).shape() == Shape{2, 12});
+  CHECK(flatten(scalar(1)).shape() == Shape{1});
+}
