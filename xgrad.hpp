@@ -2,16 +2,20 @@
 // To define operations of your own, include <xgrad/core/record.hpp> as well.
 #pragma once
 
+#include <xgrad/core/derivatives.hpp>
 #include <xgrad/core/memory.hpp>
 #include <xgrad/core/ops.hpp>
 #include <xgrad/core/parallel.hpp>
 #include <xgrad/core/random.hpp>
+#include <xgrad/core/recompute.hpp>
 #include <xgrad/core/tape.hpp>
 #include <xgrad/core/tensor.hpp>
 #include <xgrad/models/gpt.hpp>
 #include <xgrad/models/mlp.hpp>
+#include <xgrad/nn/activation.hpp>
 #include <xgrad/nn/attention.hpp>
 #include <xgrad/nn/checkpoint.hpp>
+#include <xgrad/nn/conv.hpp>
 #include <xgrad/nn/dropout.hpp>
 #include <xgrad/nn/embedding.hpp>
 #include <xgrad/nn/feedforward.hpp>
@@ -19,8 +23,11 @@
 #include <xgrad/nn/linear.hpp>
 #include <xgrad/nn/loss.hpp>
 #include <xgrad/nn/module.hpp>
+#include <xgrad/nn/multihead.hpp>
 #include <xgrad/nn/norm.hpp>
+#include <xgrad/nn/pool.hpp>
 #include <xgrad/nn/position.hpp>
+#include <xgrad/nn/recurrent.hpp>
 #include <xgrad/optim/adam.hpp>
 #include <xgrad/optim/clip.hpp>
 #include <xgrad/optim/optimizer.hpp>

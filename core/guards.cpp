@@ -72,6 +72,8 @@ void Tape::check_sweep(const char* caller, const Tensor& y, const Tensor& seed) 
       "{.retain = true} to read it again");
   require<std::logic_error>(thread_ == std::this_thread::get_id(), caller,
                             ": this tape belongs to another thread");
+  require<std::logic_error>(!y.defined() || !y.requires_grad() || !y.is_leaf(), caller,
+                            ": the result is a leaf itself, which no operation made");
   require<std::logic_error>(
       y.defined() && y.value_->tape_ == id_, caller,
       y.defined() && y.value_->tape_ != 0

@@ -37,6 +37,25 @@ Tensor bump(const Tensor& x, const Tensor& width) {
 // others are arrays, and each line is one lazy expression. Where the gradient itself is to be
 // differentiated they are tensors, and the same line records further operations.
 
+/// The same without a template: custom() takes a value that has been computed already, and a rule
+/// on tensors that returns one gradient per input. Less lazy (each product is a tensor of its own),
+/// and all that xgrad.hpp offers may be used in it.
+Tensor bump_on_tensors(const Tensor& x, const Tensor& width) {
+  const auto value = [&] {
+    const Pause pause;  // the rule below is the derivative; nothing else is to be written down
+    return exp(real(-0.5) * square(x / width));
+  };
+  return custom("bump_on_tensors", {x, width}, value(),
+                [](const Tensor& grad, const std::vector<Tensor>& in, const Tensor& y) {
+                  const Tensor z = in[0] / in[1];
+                  return std::vector{-grad * y * z / in[1], grad * y * square(z) / in[1]};
+                });
+}
+
+// Two relatives need no rule at all. stop_gradient(x) is x as a constant. straight_through(value,
+// x) has one tensor's value and the other's gradient: straight_through(round(x), x) rounds and
+// trains.
+
 // ---- the layer
 
 struct BumpsOptions {
@@ -51,7 +70,10 @@ struct Bumps : Module {
         place(this, "place", {.in = o.in, .out = o.out}),
         width(this, "width", full({o.out}, real(0.3))) {}
 
-  Tensor operator()(const Tensor& x) const { return bump(place(x), width); }
+  Tensor operator()(const Tensor& x) const {
+    const Scope here = enter();  // errors under check_finite can then say "in Net.bumps"
+    return bump(place(x), width);
+  }
 
   // Members register themselves: training, saving, loading and printing know them from here on.
   Linear place;
@@ -94,11 +116,14 @@ void check_gradients() {
   const Tensor y = bump(x, w);
   // `record` writes the backward pass down too, so that its result can be differentiated again.
   const auto first = tape.gradient(y, {x, w}, {.record = true});
-  const Tensor second = tape.gradient(first[0], x);
+  const Tensor second = tape.gradient(first[0], x, {.retain = true});
 
   std::printf("derivative of bump    by the rule    reference   error\n");
   compare("d/dx", first[0].item(), slope([&](real t) { return value(t, w0); }, x0));
   compare("d/dw", first[1].item(), slope([&](real t) { return value(x0, t); }, w0));
+  const auto again = tape.gradient(bump_on_tensors(x, w), {x, w});
+  compare("d/dx by custom()", again[0].item(), first[0].item());
+  compare("d/dw by custom()", again[1].item(), first[1].item());
   // By hand: (x^2 / w^4 - 1 / w^2) y.
   compare("d2/dx2", second.item(), (x0 * x0 / (w0 * w0) - 1) / (w0 * w0) * value(x0, w0));
 }

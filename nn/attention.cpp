@@ -51,6 +51,10 @@ Tensor composite::attention(const Tensor& q, const Tensor& k, const Tensor& v,
   const std::size_t K = k.size(1), keys = k.size(2), e = v.size(3), group = H / K;
   require(options.slopes.empty() || options.slopes.size() == H,
           "attention: ", options.slopes.size(), " slopes for ", H, " heads");
+  const Tensor& padding = options.key_padding;
+  require<ShapeError>(
+      !padding.defined() || padding.shape() == Shape{B, keys}, "attention: key_padding has shape ",
+      padding.defined() ? padding.shape() : Shape(), ", k ", k.shape(), " needs ", Shape{B, keys});
   require(options.dropout == 0 || options.rng, "attention: dropout needs a random stream");
   const auto scale =
       static_cast<real>(options.scale.value_or(1 / std::sqrt(static_cast<double>(d))));
@@ -64,6 +68,9 @@ Tensor composite::attention(const Tensor& q, const Tensor& k, const Tensor& v,
     const Tensor bias = score_bias(options, queries, keys);
     scores = scores + (bias.size(0) == 1 ? bias : reshape(bias, {K, group, queries, keys}));
   }
+  if (padding.defined())
+    scores = masked_fill(scores, reshape(padding, {B, 1, 1, 1, keys}),
+                         -std::numeric_limits<real>::infinity());
   Tensor weights = softmax(scores);
   if (options.dropout > 0)
     weights = dropout(weights, static_cast<real>(options.dropout), *options.rng);
@@ -83,6 +90,7 @@ CausalSelfAttention::CausalSelfAttention(Module* owner, std::string name,
       rng_(init_rng("attn_dropout")) {}
 
 Tensor CausalSelfAttention::operator()(const Tensor& x, std::size_t start) const {
+  const Scope here = enter();
   require<ShapeError>(x.ndim() == 3, "CausalSelfAttention: needs (B, T, ", options.dim, "), got ",
                       x.shape());
   const std::size_t B = x.size(0), T = x.size(1), D = options.dim, H = options.heads,

@@ -13,15 +13,17 @@ struct AttentionOptions {
   std::optional<double> scale{};  ///< of the scores; 1/sqrt(d) unless given
   std::vector<real>
       slopes{};  ///< ALiBi's: takes m |i - j| off the score, one m per query head; empty: none
-  double dropout = 0;  ///< of the weights after the softmax, in [0, 1]
-  Rng* rng = nullptr;  ///< for dropout
+  Tensor key_padding{};  ///< (B, Tk): keys where it is not 0 are not seen; undefined: none
+  double dropout = 0;    ///< of the weights after the softmax, in [0, 1]
+  Rng* rng = nullptr;    ///< for dropout
 };
 
 namespace composite {
 /// softmax(scale q k^T + bias) v, spelled out in operations. q (B, H, Tq, d); k (B, K, Tk, d); v
 /// (B, K, Tk, e) with H a multiple of K (query head h reads key head h K / H: grouped-query
 /// attention, 2305.13245)
-/// -> (B, H, Tq, e). A query that sees no key gives zeros. O(B H Tq Tk) memory.
+/// -> (B, H, Tq, e). A query that sees no key, by its place or by padding, gives zeros (PyTorch:
+/// NaN). O(B H Tq Tk) memory.
 Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v,
                  const AttentionOptions& options = {});
 }  // namespace composite

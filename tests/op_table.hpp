@@ -38,6 +38,7 @@ struct OpFamily {
 OpFamily arrange();
 OpFamily basics();
 OpFamily conv();
+OpFamily layers();
 OpFamily math();
 
 const OpFamily& op_table();

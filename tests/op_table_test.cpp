@@ -254,7 +254,9 @@ TEST_CASE("no bit of a value or gradient depends on the number of threads", "[op
       return total;
     };
     const std::size_t linear = 40'011, quadratic = 300;
-    const std::size_t n = row.large > 0 ? row.large : count(6) < 2.5 * count(3) ? linear : quadratic;
+    const std::size_t n = row.large > 0               ? row.large
+                          : count(6) < 2.5 * count(3) ? linear
+                                                      : quadratic;
     const auto evaluate = [&](int with) {
       set_num_threads(with);
       Tensors inputs = make_inputs(row, n);

@@ -11,7 +11,7 @@ TableRow table_row(std::size_t index) {
   using namespace testing;
   if (index >= op_table().rows.size()) return {};
   const OpRow& row = op_table().rows[index];
-  std::vector<Tensor> inputs = make_inputs(row, 5);
+  std::vector<Tensor> inputs = make_inputs(row, row.sizes.back());
   for (Tensor& x : inputs) x.requires_grad_();
   Tape tape;
   const Tensor y = row.fn(inputs);

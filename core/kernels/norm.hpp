@@ -1,4 +1,5 @@
-// Layer norm and RMS norm, forward and backward, on rows of plain memory.
+// Layer norm and RMS norm, forward and backward, on rows of plain memory; group norm and batch norm
+// on planes of it.
 // Checks, optional weights and the tape: ops/norm.cpp.
 #pragma once
 
@@ -25,5 +26,19 @@ void layer_norm_vjp(const real* grad, const real* x, const real* weight, const r
                     const real* rstd, std::size_t rows, std::size_t n, NormGradients to);
 void rms_norm_vjp(const real* grad, const real* x, const real* weight, const real* rstd,
                   std::size_t rows, std::size_t n, NormGradients to);
+
+/// x (samples, channels, size) as planes of `size` numbers, each of one sample's one channel, and
+/// how they fall into sets that are normalised together: set s has the `count` planes s apart,
+/// s apart + step, …
+struct Planes {
+  std::size_t samples, channels, size, sets, count, apart, step;
+};
+/// y = (x - mean) / sqrt(var + eps) weight + bias; weight and bias (channels) may be null. mean and
+/// var (sets) are measured, biased, and written if `measure`, else read.
+void plane_norm(const real* x, const real* weight, const real* bias, real eps, Planes planes,
+                bool measure, real* y, real* mean, real* var);
+/// `measured`: mean and var depend on x.
+void plane_norm_vjp(const real* grad, const real* x, const real* weight, const real* mean,
+                    const real* var, real eps, Planes planes, bool measured, NormGradients to);
 
 }  // namespace xgrad::inline XGRAD_PRECISION::kernels

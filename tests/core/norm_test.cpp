@@ -1,6 +1,6 @@
-// Layer norm and RMS norm: values and gradients against PyTorch, the fused operations against their
-// composed twins, accuracy, errors and threads. Derivatives are checked by the rows of
-// op_table.cpp.
+// The norms: values and gradients against PyTorch, the fused operations against their composed
+// twins, accuracy, errors and threads. Derivatives are checked by the rows of the table of
+// operations.
 #include <cmath>
 
 #include <xgrad/core/ops.hpp>
@@ -171,4 +171,189 @@ TEST_CASE("the norms give the same bits on one, two and three threads", "[ops][n
       CHECK(distance(results[i], first[i].data()) == 0);
   }
   set_num_threads(before);
+}
+
+// ---- group norm and batch norm
+
+namespace {
+
+/// 0, k, 2k, … modulo 11, less 5.
+Tensor ramp(const Ints& shape, std::size_t k) {
+  Tensor x = zeros(shape);
+  for (std::size_t i = 0; i < x.size(); ++i)
+    x.mutable_data()[i] = static_cast<real>(i * k % 11) - 5;
+  return x;
+}
+
+Tensor four_weights() { return tensor({1, real(-0.5), 2, real(0.25)}); }
+Tensor four_biases() { return tensor({real(0.5), 0, -1, 2}); }
+
+void check_results(const Tensors& results, const std::vector<std::vector<double>>& expected) {
+  REQUIRE(results.size() == expected.size());
+  for (std::size_t i = 0; i < results.size(); ++i) {
+    INFO("result " << i);
+    REQUIRE(results[i].size() == expected[i].size());
+    CHECK(distance(results[i], expected[i]) < tolerance);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("group_norm has PyTorch's values and gradients", "[ops][norm]") {
+  check_results(
+      differentiated([](const Tensors& in) { return group_norm(in[0], 2, in[1], in[2]); },
+                     {ramp({2, 4, 3}, 3), four_weights(), four_biases()}, ramp({2, 4, 3}, 4)),
+      {{-0.7680303530109152, 0.2243412276063229,    1.216712808223561,    -0.8545421944203995,
+        0.4686199130692512,  -0.027565877239367764, -0.03326391752550073, 1.706861030928598,
+        -2.9334721649489985, 1.9758315979381376,    2.1933472164949,      1.6133055670102003,
+        -0.2559284060697859, 0.8779642030348929,    2.0118568121395715,   0.7559284060697858,
+        0.1889821015174465,  -0.3779642030348929,   2.0935554639183986,   -2.546777731959199,
+        -0.8066527835051001, 2.241684020618625,     1.6616423711339252,   1.8791579896906876},
+       {-0.6444894577193475,  0.01809776117390434,  0.6806849800671563,  -0.3106804354016552,
+        0.7892715471105829,   -0.5328843952306412,  -1.794673405020103,  0.8405856463577359,
+        2.3205057017924258,   -0.4096205045632063,  0.19549277361818412, -1.1522902121850362,
+        -0.32846873646182173, 1.3453725027149512,   -1.1383924914920982, -0.05849415145172959,
+        -0.6524381304843142,  0.8324210071750122,   0.44587296535618254, 2.459756146188645,
+        -1.485679118789377,   -0.06572912603392639, -0.8795489864393751, -0.4746718802821491},
+       {4.6083427287351135, -10.395452567797182, -7.443867835053646, 18.65800639175784},
+       {-5, 1, 7, -9}});
+}
+
+TEST_CASE("batch_norm has PyTorch's values, gradients and running statistics", "[ops][norm]") {
+  struct Case {
+    Ints shape;
+    BatchNormOptions options;
+    std::vector<std::vector<double>> expected;
+    std::vector<double> mean, var;
+  };
+  const std::vector<double> mean{0, 1, -1, 0.5}, var{1, 2, 0.5, 4};
+  for (const Case& c : {
+           Case{{3, 4},
+                {.training = true},
+                {{-0.7247356859083902, 0.6123678429541951, -3.4494713718167804, 2.1482498266770476,
+                  0.5, 0, -1, 2.2038435116809407, 1.7247356859083902, -0.6123678429541951,
+                  1.4494713718167804, 1.6479066616420113},
+                 {-9.185379863527855e-05, 1.122669786059426, 4.490715885757158, -0.1344022855865351,
+                  0, -2.245348757498715, -8.98139502999486, 0.12096212483992538,
+                  9.185379863527855e-05, 1.1226789714392895, 4.490679144237704,
+                  0.013440160746609683},
+                 {12.247356859083903, -1.2247356859083902, -1.2247356859083902, 5.485243587050769},
+                 {0, 1, 2, -8}},
+                {-0.4, 0.8, -0.7, 7.0 / 12},
+                {1, 1.9, 0.55, 199.0 / 30}},
+           Case{{3, 4},
+                {},
+                {{-4.499975000187499, 1.0606575201393356, 4.6567976817984, 2.4374994531260255,
+                  -3.499980000149999, 0.7071050134262237, 7.4851965226976, 2.5624992968763185,
+                  -2.499985000112499, 0.35355250671311184, 10.3135953635968, 1.3125008593733887},
+                 {-4.999975000187499, 0.35355250671311184, 8.4851965226976, -0.49999937500117186, 0,
+                  -1.4142100268524473, -8.4851965226976, 0.12499984375029297, 4.999975000187499,
+                  0.7071050134262237, 5.6567976817984, -0.6249992187514648},
+                 {9.999950000374998, -2.121315040278671, 7.0709971022480005, 8.999988750021094},
+                 {0, 1, 2, -8}},
+                mean,
+                var},
+           Case{{2, 4, 2},
+                {.training = true},
+                {{-0.886748357105703, 0.7773496714211405, -0.035805729012444804,
+                  -0.46547447716178253, -3.7734967142114058, -0.4453006571577188,
+                  2.0179028645062225, 2.2327372385808912, 0.22265032857885936, 1.8867483571057029,
+                  -0.32225156111200326, 0.8235317672862307, -1.554699342842281, 1.7734967142114058,
+                  2.161125780556002, 1.5882341163568847},
+                 {-1.8774454066255686, -0.2346801958013956, -0.5574676705108792, 0.6301806660964294,
+                  0.4693544179359409, 2.346806224918849, -0.10503014039510715, 0.2100602514111787,
+                  3.285526581433942, -1.173400979006978, -0.2908528049551974, 0.21813980936964714,
+                  -2.346806224918849, -0.4693544179359409, -0.15754522528217854,
+                  0.05251511426610696},
+                 {2.4961470427902652, 6.015362474090728, 5.5469934284228115, -1.8618979086471301},
+                 {-3, -4, 6, -6}},
+                {-0.25, 0.975, -1.05, 0.625},
+                {4.0 / 3, 3.425, 0.53 / 0.6, 5.225}},
+           Case{{2, 4, 2},
+                {},
+                {{-4.499975000187499, -1.4999900000749995, 0, -1.0606575201393356, -9.4851965226976,
+                  -1, 2.1874997656254394, 2.5624992968763185, -2.499985000112499, 0.5,
+                  -0.7071050134262237, 2.121315040278671, -3.8283988408992, 4.6567976817984,
+                  2.4374994531260255, 1.4375007031236815},
+                 {-4.999975000187499, -0.9999950000374997, -1.0606575201393356, 1.4142100268524473,
+                  0, 11.3135953635968, -0.3749995312508789, 0.12499984375029297, 4.999975000187499,
+                  -1.9999900000749995, -0.7071050134262237, 1.7677625335655591, -2.8283988408992,
+                  8.4851965226976, -0.49999937500117186, 0},
+                 {11.999940000449996, 15.556310295376921, 9.8993959431472, -6.999991250016406},
+                 {-3, -4, 6, -6}},
+                mean,
+                var},
+       }) {
+    INFO("shape " << to_string(ramp(c.shape, 1).shape()) << ", training " << c.options.training);
+    const Tensor running_mean = tensor({0, 1, -1, real(0.5)}),
+                 running_var = tensor({1, 2, real(0.5), 4});
+    check_results(differentiated(
+                      [&](const Tensors& in) {
+                        return batch_norm(in[0], running_mean, running_var, in[1], in[2],
+                                          c.options);
+                      },
+                      {ramp(c.shape, 3), four_weights(), four_biases()}, ramp(c.shape, 4)),
+                  c.expected);
+    CHECK(distance(running_mean, c.mean) < tolerance);
+    CHECK(distance(running_var, c.var) < tolerance);
+  }
+}
+
+TEST_CASE("group_norm and batch_norm are their composed twins at all sizes", "[ops][norm]") {
+  const auto check = [](const char* what, const Tensor& x, const auto& fused,
+                        const auto& composed) {
+    const Tensors inputs{x, random({x.size(1)}, 2), random({x.size(1)}, 3)};
+    const Tensor seed = random(x.shape(), 4);
+    const Tensors a = differentiated(fused, inputs, seed),
+                  b = differentiated(composed, inputs, seed);
+    for (std::size_t i = 0; i < a.size(); ++i) {
+      INFO(what << " of " << to_string(x.shape()) << ", result " << i);
+      CHECK(distance(a[i], b[i].data()) < 10 * tolerance);
+    }
+  };
+  for (const Ints& shape : {Ints{5, 12}, Ints{600, 70}, Ints{3, 12, 17}, Ints{2, 4, 33, 40}}) {
+    const Tensor x = random(shape, 1);
+    check(
+        "group_norm", x, [](const Tensors& in) { return group_norm(in[0], 2, in[1], in[2]); },
+        [](const Tensors& in) { return composite::group_norm(in[0], 2, in[1], in[2]); });
+    for (const bool training : {true, false}) {
+      const Tensor mean = random({x.size(1)}, 5), var = square(random({x.size(1)}, 6)) + real(0.5),
+                   mean_too = mean.clone(), var_too = var.clone();
+      check(
+          "batch_norm", x,
+          [&](const Tensors& in) {
+            return batch_norm(in[0], mean, var, in[1], in[2], {.training = training});
+          },
+          [&](const Tensors& in) {
+            return composite::batch_norm(in[0], mean_too, var_too, in[1], in[2],
+                                         {.training = training});
+          });
+      CHECK(distance(mean, mean_too.data()) < tolerance);
+      CHECK(distance(var, var_too.data()) < tolerance);
+    }
+  }
+}
+
+TEST_CASE("batch_norm trains without running statistics and leaves them be on nothing",
+          "[ops][norm]") {
+  const Tensor x = random({6, 3, 5}, 1);
+  const Tensor y = batch_norm(x, {}, {}, {}, {}, {.training = true});
+  CHECK(distance(mean(y, {0, 2}), std::vector<double>(3, 0.0)) < tolerance);
+  CHECK(distance(var(y, {0, 2}, false, 0), std::vector<double>(3, 1.0)) < 1e-4);  // eps
+  const Tensor mean = ones({3}), var = ones({3});
+  CHECK(batch_norm(zeros({0, 3}), mean, var, {}, {}, {.training = true}).shape() == Shape{0, 3});
+  CHECK(distance(mean, std::vector<double>(3, 1.0)) == 0);
+  CHECK(distance(var, std::vector<double>(3, 1.0)) == 0);
+}
+
+TEST_CASE("batch_norm keeps its accuracy when the mean is large", "[ops][norm]") {
+  for (const Ints& shape : {Ints{300, 3}, Ints{4, 3, 100}}) {
+    Tensor x = random(shape, 1);
+    for (std::size_t i = 0; i < x.size(); ++i)
+      x.mutable_data()[i] = std::round(8 * x.data()[i]) / 8;
+    const auto f = [](const Tensor& in) {
+      return batch_norm(in, {}, {}, {}, {}, {.training = true});
+    };
+    CHECK(distance(f(x + real(4096)), f(x).data()) < 1e-3);
+  }
 }

@@ -190,6 +190,11 @@ TEST_CASE("misuse of a tape is a clear error, not a wrong number", "[tape][error
           "backward: the result depends on no tensor that requires a gradient, or was computed "
           "before this tape began");
   }
+  SECTION("a result that is a leaf") {
+    Tape tape;
+    CHECK(error_of([&] { tape.backward(a, ones(2)); }) ==
+          "backward: the result is a leaf itself, which no operation made");
+  }
   SECTION("a result that is no scalar") {
     Tape tape;
     const Tensor y = a * a;

@@ -237,6 +237,29 @@ TEST_CASE("A query that sees no key gives zeros and has no gradient", "[nn][atte
   CHECK(distance(v.grad(), v2.grad()) < exact);
 }
 
+TEST_CASE("Padded keys count as absent, and a query that is left without any gives zeros",
+          "[nn][attention]") {
+  const Tensor q = random({2, 4, 3, 4}, 1), k = random({2, 2, 5, 4}, 2),
+               v = random({2, 2, 5, 3}, 3), none = ones({2, 5});
+  const Tensor padding = tensor({0, 0, 0, 1, 1, 0, 0, 0, 1, 1}, {2, 5});  // the last two keys
+  const Tensor fewer =
+      composite::attention(q, slice(k, 2, 0, 3), slice(v, 2, 0, 3), {.causal = false});
+  CHECK(distance(composite::attention(q, k, v, {.causal = false, .key_padding = padding}), fewer) <
+        exact);
+  CHECK(distance(composite::attention(q, k, v, {.key_padding = zeros({2, 5})}),
+                 composite::attention(q, k, v)) < exact);
+
+  for (const bool causal : {true, false}) {
+    Tensor q2 = q.clone().requires_grad_(), k2 = k.clone().requires_grad_(),
+           v2 = v.clone().requires_grad_();
+    Tape tape;
+    const Tensor y = composite::attention(q2, k2, v2, {.causal = causal, .key_padding = none});
+    CHECK(max(abs(y)).item() == 0);
+    tape.backward(y, random(y.shape(), 4));
+    for (const Tensor& x : {q2, k2, v2}) CHECK(max(abs(x.grad())).item() == 0);
+  }
+}
+
 TEST_CASE("Huge scores give finite results and gradients", "[nn][attention]") {
   for (const real sign : {real(1), real(-1)}) {
     Tensor q = (sign * 100 * ones({1, 1, 6, 4})).requires_grad_();

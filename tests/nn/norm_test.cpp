@@ -1,4 +1,4 @@
-// LayerNorm and RMSNorm as layers, against PyTorch's. The operations are tested in core.
+// The norms as layers, against PyTorch's. The operations are tested in core.
 #include <xgrad/nn/norm.hpp>
 
 #include <algorithm>
@@ -8,6 +8,7 @@
 #include <xgrad/core/tape.hpp>
 
 #include "catch.hpp"
+#include "error_of.hpp"
 
 using namespace xgrad;
 
@@ -93,4 +94,54 @@ TEST_CASE("Norm layers name bad sizes", "[nn][norm]") {
         "RMSNorm(4): needs dim > 0 and eps >= 0");
   CHECK_THROWS_AS(LayerNorm({.dim = 4})(zeros({2, 3})), ShapeError);
   CHECK_THROWS_AS(RMSNorm({.dim = 4})(zeros({2, 3})), ShapeError);
+}
+
+TEST_CASE("GroupNorm holds a weight and a bias per channel", "[nn][norm]") {
+  GroupNorm layer({.groups = 2, .channels = 4});
+  CHECK(layer.weight.shape() == Shape{4});
+  const Tensor x = reshape(input(), {1, 4, 2});
+  check_near(layer(x),
+             {0.0, 0.39223196855958525, 1.1766959056787558, -1.568927874238341,
+              -0.46597187882065516, -0.6852527629715517, 1.72683696268831, -0.5756123208961035});
+  CHECK_FALSE(GroupNorm({.groups = 1, .channels = 4, .affine = false}).bias.defined());
+  CHECK(error_of([] { GroupNorm({.groups = 3, .channels = 4}); }) ==
+        "GroupNorm(3, 4): needs groups that divide the channels and eps >= 0");
+}
+
+TEST_CASE("BatchNorm trains by the batch and evaluates by what it has seen", "[nn][norm]") {
+  struct Net : Module {
+    BatchNorm norm{this, "norm", {.channels = 4}};
+  } net;
+  BatchNorm& layer = net.norm;
+  std::vector<std::string> names;
+  for (const auto& [name, tensor] : net.state_dict()) names.push_back(name);
+  CHECK(names == std::vector<std::string>{"norm.weight", "norm.bias", "norm.running_mean",
+                                          "norm.running_var"});
+  CHECK(net.parameters().size() == 2);
+
+  layer(input());
+  layer(input());
+  check_near(layer.running_mean, {0.1425, 0.16625, 1.14, -0.273125});
+  check_near(layer.running_var, {0.83375, 1.2909375, 2.33, 1.737734375});
+  net.eval();
+  const Tensor before = layer.running_mean.clone();
+  check_near(layer(input()),
+             {0.9391038063116224, 1.613934244047889, 1.873644276058439, -2.068579824855839,
+              0.39152141196082213, -0.36635317196179074, 4.494125781035277, 0.30201360266632354});
+  check_near(layer.running_mean, {before.data(), before.data() + 4});
+}
+
+TEST_CASE("BatchNorm is one layer for rows, sequences and images", "[nn][norm]") {
+  const BatchNorm layer({.channels = 3, .momentum = 0.5, .affine = false});
+  CHECK_FALSE(layer.weight.defined());
+  CHECK(layer(ones({2, 3})).shape() == Shape{2, 3});
+  CHECK(layer(ones({2, 3, 4})).shape() == Shape{2, 3, 4});
+  CHECK(layer(ones({2, 3, 4, 5})).shape() == Shape{2, 3, 4, 5});
+  check_near(layer.running_mean, {0.875, 0.875, 0.875});
+  check_near(layer.running_var, {0.125, 0.125, 0.125});
+  CHECK(error_of([&] {
+          layer(ones({1, 3}));
+        }) == "batch_norm: training needs more than 1 value per channel, got input (1, 3)");
+  CHECK(error_of([] { BatchNorm({.channels = 3, .momentum = 2}); }) ==
+        "BatchNorm(3): needs channels > 0, eps >= 0 and momentum in [0, 1]");
 }
