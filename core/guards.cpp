@@ -9,8 +9,15 @@
 namespace xgrad::inline XGRAD_PRECISION {
 namespace {
 
-bool all_finite(const Tensor& x) {
-  return std::all_of(x.data(), x.data() + x.size(), [](real v) { return std::isfinite(v); });
+template <class Test>
+bool any(const Tensor& x, const Test& test) {
+  return std::any_of(x.data(), x.data() + x.size(), test);
+}
+bool has_nan(const Tensor& x) {
+  return any(x, [](real v) { return std::isnan(v); });
+}
+bool is_finite(const Tensor& x) {
+  return !any(x, [](real v) { return !std::isfinite(v); });
 }
 
 /// "(2, 3) in [-1, 4]", and how many numbers of it are none.
@@ -56,7 +63,11 @@ void detail::throw_broadcast_error(const char* op, const InputList& inputs) {
 
 void detail::check_finite(const char* op, const InputList& inputs, const Tensor& output) {
   const Tape* tape = Tape::current();
-  if (!tape || !tape->options().check_finite || all_finite(output)) return;
+  if (!tape || !tape->options().check_finite || is_finite(output)) return;
+  // An infinity may be handed on: masks are made of them. NaN never is meant.
+  bool finite_inputs = true;
+  for (std::size_t i = 0; i < inputs.size(); ++i) finite_inputs &= is_finite(inputs[i]);
+  if (!finite_inputs && !has_nan(output)) return;
   std::string text = concat_text(op, ": produced NaN or Inf", in_place(Scope::path()), " from ",
                                  inputs.size() == 1 ? "input" : "inputs");
   for (std::size_t i = 0; i < inputs.size(); ++i) text += (i ? ", " : " ") + range_of(inputs[i]);
@@ -119,7 +130,7 @@ void Sweep::check_finite(const Entry& entry, const Tensor& grad) {
   for (std::size_t i = 0; i < entry.inputs.size(); ++i) {
     const Tensor& x = entry.inputs[i].tensor;
     const Tensor* gradient = x.requires_grad() ? slot(x) : nullptr;
-    if (!gradient || !gradient->defined() || all_finite(*gradient)) continue;
+    if (!gradient || !gradient->defined() || is_finite(*gradient)) continue;
     std::string text =
         concat_text(entry.op, ": its backward rule produced NaN or Inf", in_place(*entry.place),
                     " for input ", i, " ", x.shape(), " from the gradient ", range_of(grad));

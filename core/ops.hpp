@@ -306,12 +306,12 @@ Tensor triu(const Tensor& x, std::int64_t k = 0);
 Tensor diag(const Tensor& x, std::int64_t k = 0);
 /// The sum of a matrix's diagonal. (R, C) -> ().
 Tensor trace(const Tensor& x);
-/// Drops an axis of size 1; without one, all of them.
+/// Drops an axis, whose size must be 1, as in NumPy; without one, all axes of size 1.
 Tensor squeeze(const Tensor& x, std::int64_t axis);
 Tensor squeeze(const Tensor& x);
 /// Adds an axis of size 1, which becomes result axis `axis`.
 Tensor unsqueeze(const Tensor& x, std::int64_t axis);
-/// Merges the axes from `first` to `last` (inclusive) into one.
+/// Merges the axes from `first` to `last` (inclusive) into one; a 0-d tensor becomes (1,).
 Tensor flatten(const Tensor& x, std::int64_t first = 0, std::int64_t last = -1);
 /// Reverses the order along axes.
 Tensor flip(const Tensor& x, const Ints& axes);
@@ -455,8 +455,9 @@ Tensor index_select(const Tensor& x, std::int64_t axis, const Indices& ids);
 /// longer than x on the others; the result has their shape. torch.gather. This and the functions
 /// below throw std::invalid_argument for an id outside the axis.
 Tensor gather(const Tensor& x, std::int64_t axis, const Indices& ids);
-/// x plus, at the places that gather would read, the elements of `source`, which has ids' shape.
-/// Ids may repeat; each sum is taken in order. torch.scatter_add.
+/// x plus, at each place that gather would read, the sum of the elements of `source` whose ids
+/// point there. source has ids' shape; ids may repeat. torch.scatter_add, but with the same bits
+/// for any number of threads.
 Tensor scatter_add(const Tensor& x, std::int64_t axis, const Indices& ids, const Tensor& source);
 /// gather for ids whose other axes broadcast with x's, as numpy.take_along_axis: what argsort
 /// gives.

@@ -47,7 +47,8 @@ struct Entry {
 };
 
 struct TapeOptions {
-  /// Throw std::runtime_error as soon as an operation, forward or backward, makes NaN or Inf.
+  /// Throw std::runtime_error as soon as an operation makes NaN, or Inf from finite inputs, and as
+  /// soon as a gradient is not finite.
   bool check_finite = false;
   Observer* observer = nullptr;
   /// Take tensors that another tape recorded for leaves instead of refusing them.

@@ -63,19 +63,23 @@ template struct ConvLayer<ConvLayerOptions>;
 template struct ConvLayer<ConvTransposeLayerOptions>;
 
 Tensor Conv1d::operator()(const Tensor& x) const {
+  const Scope here = enter();
   return conv1d(x, weight, bias,
                 {options.stride, options.padding, options.dilation, options.groups});
 }
 Tensor Conv2d::operator()(const Tensor& x) const {
+  const Scope here = enter();
   return conv2d(x, weight, bias,
                 {options.stride, options.padding, options.dilation, options.groups});
 }
 Tensor ConvTranspose1d::operator()(const Tensor& x) const {
+  const Scope here = enter();
   return conv_transpose1d(
       x, weight, bias,
       {options.stride, options.padding, options.output_padding, options.groups, options.dilation});
 }
 Tensor ConvTranspose2d::operator()(const Tensor& x) const {
+  const Scope here = enter();
   return conv_transpose2d(
       x, weight, bias,
       {options.stride, options.padding, options.output_padding, options.groups, options.dilation});

@@ -12,6 +12,7 @@ LayerNorm::LayerNorm(Module* owner, std::string name, LayerNormOptions o)
       bias(this, "bias", o.bias ? zeros({o.dim}) : Tensor()) {}
 
 Tensor LayerNorm::operator()(const Tensor& x) const {
+  const Scope here = enter();
   return layer_norm(x, weight, bias, static_cast<real>(options.eps));
 }
 
@@ -22,6 +23,7 @@ RMSNorm::RMSNorm(Module* owner, std::string name, RMSNormOptions o)
       weight(this, "weight", ones({o.dim})) {}
 
 Tensor RMSNorm::operator()(const Tensor& x) const {
+  const Scope here = enter();
   return rms_norm(x, weight, static_cast<real>(options.eps));
 }
 
@@ -35,6 +37,7 @@ GroupNorm::GroupNorm(Module* owner, std::string name, GroupNormOptions o)
       bias(this, "bias", o.affine ? zeros({o.channels}) : Tensor()) {}
 
 Tensor GroupNorm::operator()(const Tensor& x) const {
+  const Scope here = enter();
   return group_norm(x, options.groups, weight, bias, static_cast<real>(options.eps));
 }
 
@@ -50,6 +53,7 @@ BatchNorm::BatchNorm(Module* owner, std::string name, BatchNormLayerOptions o)
       running_var(this, "running_var", ones({o.channels})) {}
 
 Tensor BatchNorm::operator()(const Tensor& x) const {
+  const Scope here = enter();
   return batch_norm(x, running_mean, running_var, weight, bias,
                     {.training = is_training(),
                      .momentum = static_cast<real>(options.momentum),

@@ -1,6 +1,8 @@
 // Arithmetic, comparison and selection: two or three tensors, element by element, with
 // broadcasting. Functions of one tensor are in elementwise.cpp. Values and rules are lazy
 // expressions: one pass each.
+#include <cmath>
+
 #include <xgrad/core/ops.hpp>
 #include <xgrad/core/record.hpp>
 
@@ -164,13 +166,17 @@ Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b) {
                 });
 }
 
+// An infinity that somebody asked for is an input like others, not one that the operation made: a
+// tape that checks values lets it pass.
 Tensor where(const Tensor& condition, const Tensor& a, real b) {
+  if (std::isinf(b)) return where(condition, a, scalar(b));
   return record("where", {a, condition},
                 xt::where(xt::not_equal(condition.array(), real(0)), a.array(), b), Keep::others,
                 [](auto& r) { r.to(0, where(equal(r.in(1), real(0)), real(0), r.grad())); });
 }
 
 Tensor where(const Tensor& condition, real a, const Tensor& b) {
+  if (std::isinf(a)) return where(condition, scalar(a), b);
   return record("where", {b, condition},
                 xt::where(xt::not_equal(condition.array(), real(0)), a, b.array()), Keep::others,
                 [](auto& r) { r.to(0, where(equal(r.in(1), real(0)), r.grad(), real(0))); });

@@ -9,53 +9,57 @@
 namespace xgrad::inline XGRAD_PRECISION {
 namespace {
 
-std::span<const std::int64_t> values_of(const Indices& ids) { return {ids.data(), ids.size()}; }
-
 Shape shape_of(const Indices& ids) { return {ids.shape().begin(), ids.shape().end()}; }
 
 void check_ids(const char* op, const Indices& ids, std::size_t size) {
-  for (std::size_t i = 0; i < ids.size(); ++i)
-    require(ids.data()[i] >= 0 && static_cast<std::size_t>(ids.data()[i]) < size, op, ": id ",
-            ids.data()[i], " at position ", i, " is outside [0, ", size, ")");
+  const std::int64_t *const first = ids.data(), *const last = first + ids.size(),
+                            *const outside = std::find_if(first, last, [size](std::int64_t id) {
+                              return static_cast<std::size_t>(id) >= size;  // negative: enormous
+                            });
+  if (outside != last)
+    require(false, op, ": id ", *outside, " at position ", outside - first, " is outside [0, ",
+            size, ")");
 }
 
-std::size_t product(const Shape& shape, std::size_t first, std::size_t last) {
-  return element_count(Shape(shape.begin() + static_cast<std::ptrdiff_t>(first),
-                             shape.begin() + static_cast<std::ptrdiff_t>(last)));
+using IdsPtr = std::shared_ptr<const Indices>;
+
+// Ids that x is looked up by, for the operation and its derivatives: a copy only where a tape will
+// hold on to it.
+IdsPtr keep(const Indices& ids, const Tensor& x) {
+  if (detail::count_wanting({x}) > 0) return std::make_shared<const Indices>(ids);
+  return {IdsPtr(), &ids};
 }
 
-Tensor pick(const char* op, const Tensor& x, std::size_t axis, const Indices& ids,
-            const Shape& result);
+kernels::Lookup along_axis(const Shape& shape, std::size_t axis, std::size_t count,
+                           bool whole_slices) {
+  kernels::Lookup at{1, shape[axis], count, 1, whole_slices};
+  for (std::size_t k = 0; k < axis; ++k) at.outer *= shape[k];
+  for (std::size_t k = axis + 1; k < shape.size(); ++k) at.inner *= shape[k];
+  return at;
+}
 
-// Zeros of the given shape, to whose slice ids[i] of the axis slice i of x is added: the adjoint of
-// pick, which reads slices.
-Tensor pick_adjoint(const Tensor& x, std::size_t axis, const Indices& ids, const Shape& shape) {
-  const std::size_t outer = product(shape, 0, axis), inner = product(shape, axis + 1, shape.size());
+Tensor look_up(const char* op, const Tensor& x, const kernels::Lookup& at, const IdsPtr& ids,
+               const Shape& result);
+
+// Zeros of the given shape, plus x where look_up would read.
+Tensor look_up_adjoint(const Tensor& x, const kernels::Lookup& at, const IdsPtr& ids,
+                       const Shape& shape) {
   Tensor out = zeros(shape);
-  for (std::size_t o = 0; o < outer; ++o)
-    kernels::scatter_add_rows(values_of(ids), inner, x.data() + o * ids.size() * inner,
-                              out.mutable_data() + o * shape[axis] * inner);
-  return record("pick_adjoint", {x}, out, Keep::nothing, [axis, ids](auto& r) {
-    r.to(0, pick("pick_adjoint", r.grad(), axis, ids, r.shape(0)));
-  });
+  kernels::scatter_add(at, ids->data(), x.data(), out.mutable_data());
+  return record("look_up_adjoint", {x}, out, Keep::nothing,
+                [at, ids](auto& r) { r.to(0, look_up("look_up", r.grad(), at, ids, r.shape(0))); });
 }
 
-// The slices of x at ids of an axis, as `result`, which has the size of that.
-Tensor pick(const char* op, const Tensor& x, std::size_t axis, const Indices& ids,
-            const Shape& result) {
-  const std::size_t size = x.shape()[axis], outer = product(x.shape(), 0, axis),
-                    inner = product(x.shape(), axis + 1, x.ndim());
-  check_ids(op, ids, size);
+Tensor look_up(const char* op, const Tensor& x, const kernels::Lookup& at, const IdsPtr& ids,
+               const Shape& result) {
   Tensor out = Tensor::empty(result);
-  for (std::size_t o = 0; o < outer; ++o)
-    kernels::gather_rows(values_of(ids), inner, x.data() + o * size * inner,
-                         out.mutable_data() + o * ids.size() * inner);
+  kernels::gather(at, ids->data(), x.data(), out.mutable_data());
   return record(op, {x}, out, Keep::nothing,
-                [axis, ids](auto& r) { r.to(0, pick_adjoint(r.grad(), axis, ids, r.shape(0))); });
+                [at, ids](auto& r) { r.to(0, look_up_adjoint(r.grad(), at, ids, r.shape(0))); });
 }
 
-/// Checks ids of any one axis against the shape they look into.
-kernels::Lookup lookup(const char* op, const Shape& shape, std::size_t axis, const Indices& ids) {
+// Ids with one number per element must fit into the shape that they look into, but on their axis.
+void check_fit(const char* op, const Shape& shape, std::size_t axis, const Indices& ids) {
   const Shape own = shape_of(ids);
   require<ShapeError>(own.size() == shape.size(), op, ": ids ", own, " and the tensor ", shape,
                       " have different numbers of axes");
@@ -63,16 +67,18 @@ kernels::Lookup lookup(const char* op, const Shape& shape, std::size_t axis, con
     require<ShapeError>(k == axis || own[k] <= shape[k], op, ": ids ", own, " reach beyond shape ",
                         shape, ": axis ", k, " is ", own[k], " and ", shape[k]);
   check_ids(op, ids, shape[axis]);
-  return {product(own, 0, axis), shape[axis], own[axis], product(own, axis + 1, own.size())};
 }
 
-/// x cut to the size of ids on all axes but one.
-Tensor cut_to(const Tensor& x, std::size_t axis, const Shape& ids) {
-  Tensor y = x;
-  for (std::size_t k = 0; k < ids.size(); ++k)
-    if (k != axis && ids[k] != x.shape()[k])
-      y = slice(y, static_cast<std::int64_t>(k), 0, static_cast<std::int64_t>(ids[k]));
-  return y;
+Tensor gather_as(const char* op, const Tensor& x, std::size_t axis, const Indices& ids) {
+  check_fit(op, x.shape(), axis, ids);
+  const Shape shape = shape_of(ids);
+  Tensor reached = x;
+  for (std::size_t k = 0; k < shape.size(); ++k)
+    if (k != axis && shape[k] < x.shape()[k])
+      reached =
+          slice(reached, static_cast<std::int64_t>(k), 0, static_cast<std::int64_t>(shape[k]));
+  return look_up(op, reached, along_axis(reached.shape(), axis, shape[axis], false), keep(ids, x),
+                 shape);
 }
 
 }  // namespace
@@ -80,50 +86,42 @@ Tensor cut_to(const Tensor& x, std::size_t axis, const Shape& ids) {
 Tensor embedding(const Tensor& weight, const Indices& ids) {
   require<ShapeError>(weight.ndim() == 2, "embedding: needs a table (V, D), got shape ",
                       weight.shape());
+  check_ids("embedding", ids, weight.size(0));
   Shape shape = shape_of(ids);
   shape.push_back(weight.size(1));
-  return pick("embedding", weight, 0, ids, shape);
+  return look_up("embedding", weight, along_axis(weight.shape(), 0, ids.size(), true),
+                 keep(ids, weight), shape);
 }
 
 Tensor index_select(const Tensor& x, std::int64_t axis, const Indices& ids) {
   const std::size_t along = normalize_axis("index_select", axis, x.ndim());
   require<ShapeError>(ids.dimension() == 1, "index_select: needs ids (n,), got shape ",
                       shape_of(ids));
+  check_ids("index_select", ids, x.shape()[along]);
   Shape shape = x.shape();
   shape[along] = ids.size();
-  return pick("index_select", x, along, ids, shape);
+  return look_up("index_select", x, along_axis(x.shape(), along, ids.size(), true), keep(ids, x),
+                 shape);
 }
 
 Tensor gather(const Tensor& x, std::int64_t axis, const Indices& ids) {
-  const std::size_t along = normalize_axis("gather", axis, x.ndim());
-  const kernels::Lookup sizes = lookup("gather", x.shape(), along, ids);
-  const Tensor from = cut_to(x, along, shape_of(ids));
-  Tensor out = Tensor::empty(shape_of(ids));
-  kernels::gather(sizes, ids.data(), from.data(), out.mutable_data());
-  return record("gather", {from}, out, Keep::nothing, [axis, ids](auto& r) {
-    r.to(0, scatter_add(zeros(r.shape(0)), axis, ids, r.grad()));
-  });
+  return gather_as("gather", x, normalize_axis("gather", axis, x.ndim()), ids);
 }
 
 Tensor scatter_add(const Tensor& x, std::int64_t axis, const Indices& ids, const Tensor& source) {
   const std::size_t along = normalize_axis("scatter_add", axis, x.ndim());
-  const kernels::Lookup sizes = lookup("scatter_add", x.shape(), along, ids);
-  const Shape own = shape_of(ids);
-  require<ShapeError>(source.shape() == own, "scatter_add: the source has shape ", source.shape(),
-                      ", ids ", own);
-  Shape reached = own;  // the part of x that ids can reach
+  check_fit("scatter_add", x.shape(), along, ids);
+  Shape reached = shape_of(ids);  // the part of x that ids can reach
+  require<ShapeError>(source.shape() == reached, "scatter_add: the source has shape ",
+                      source.shape(), ", ids ", reached);
+  const std::size_t count = reached[along];
   reached[along] = x.shape()[along];
-  if (reached != x.shape()) {
-    std::vector<Padding> rest;
-    for (std::size_t k = 0; k < own.size(); ++k) rest.push_back({0, x.shape()[k] - reached[k]});
-    return x + pad(scatter_add(zeros(reached), axis, ids, source), rest);
-  }
-  Tensor out = x.clone();
-  kernels::scatter_add(sizes, ids.data(), source.data(), out.mutable_data());
-  return record("scatter_add", {x, source}, out, Keep::nothing, [axis, ids](auto& r) {
-    r.to(0, r.grad());
-    if (r.needs(1)) r.to(1, xgrad::gather(r.grad(), axis, ids));
-  });
+  const Tensor sums =
+      look_up_adjoint(source, along_axis(reached, along, count, false), keep(ids, source), reached);
+  if (reached == x.shape()) return x + sums;
+  std::vector<Padding> rest(x.ndim());
+  for (std::size_t k = 0; k < x.ndim(); ++k) rest[k].after = x.shape()[k] - reached[k];
+  return x + pad(sums, rest);
 }
 
 Tensor take_along_axis(const Tensor& x, const Indices& ids, std::int64_t axis) {
@@ -136,8 +134,9 @@ Tensor take_along_axis(const Tensor& x, const Indices& ids, std::int64_t axis) {
   from = to = broadcast_shapes("take_along_axis, other axes", from, to);
   from[along] = size;
   to[along] = count;
-  return gather(x.shape() == from ? x : broadcast_to(x, from), axis,
-                Indices(xt::broadcast(ids, to)));
+  const Tensor wide = x.shape() == from ? x : broadcast_to(x, from);
+  if (shape_of(ids) == to) return gather_as("take_along_axis", wide, along, ids);
+  return gather_as("take_along_axis", wide, along, Indices(xt::broadcast(ids, to)));
 }
 
 Tensor one_hot(const Indices& ids, std::size_t classes) {

@@ -92,7 +92,8 @@ Tensor slice(const Tensor& x, std::int64_t axis, std::int64_t start, std::int64_
     return static_cast<std::size_t>(std::clamp<std::int64_t>(i < 0 ? i + size : i, 0, size));
   };
   const std::size_t first = place(start), last = place(stop),
-                    stride = static_cast<std::size_t>(step);
+                    stride =
+                        static_cast<std::size_t>(std::min(step, std::max<std::int64_t>(1, size)));
   Shape shape = x.shape(), strides = kernels::strides_of(x.shape());
   const real* source = x.data() + first * strides[along];
   shape[along] = first < last ? (last - first - 1) / stride + 1 : 0;
@@ -192,6 +193,7 @@ namespace {
 Tensor triangle(const char* op, const Tensor& x, bool lower, std::int64_t k) {
   require<ShapeError>(x.ndim() >= 2, op, ": needs at least 2 axes, got shape ", x.shape());
   const std::size_t rows = x.size(-2), cols = x.size(-1);
+  k = std::clamp(k, -static_cast<std::int64_t>(rows) - 1, static_cast<std::int64_t>(cols));
   Tensor out = Tensor::empty(x.shape());
   kernels::triangle(lower, x.size() / std::max<std::size_t>(1, rows * cols), rows, cols,
                     lower ? k + 1 : k, x.data(), out.mutable_data());
@@ -199,38 +201,37 @@ Tensor triangle(const char* op, const Tensor& x, bool lower, std::int64_t k) {
                 [=](auto& r) { r.to(0, triangle(op, r.grad(), lower, k)); });
 }
 
-/// Where diagonal k of a matrix lies: its first element and its length.
+/// Where diagonal k of matrices lies.
 struct Diagonal {
-  Diagonal(const Shape& matrix, std::int64_t k)
-      : row(static_cast<std::size_t>(std::max<std::int64_t>(0, -k))),
-        column(static_cast<std::size_t>(std::max<std::int64_t>(0, k))) {
-    if (row < matrix[0] && column < matrix[1])
-      length = std::min(matrix[0] - row, matrix[1] - column);
+  explicit Diagonal(std::int64_t k)
+      : row(k < 0 ? 0 - static_cast<std::size_t>(k) : 0),
+        column(k > 0 ? static_cast<std::size_t>(k) : 0) {}
+  std::size_t length(const Shape& matrix) const {
+    if (row >= matrix[0] || column >= matrix[1]) return 0;
+    return std::min(matrix[0] - row, matrix[1] - column);
   }
-  std::size_t row, column, length = 0;
+  std::size_t row, column;  // its first element
 };
 
-Tensor read_diagonal(const Tensor& x, std::int64_t k);
+Tensor read_diagonal(const Tensor& x, const Diagonal& at);
 
 // Zeros with x on diagonal k: the adjoint of reading it.
-Tensor write_diagonal(const Tensor& x, const Shape& matrix, std::int64_t k) {
-  const Diagonal at(matrix, k);
+Tensor write_diagonal(const Tensor& x, const Shape& matrix, const Diagonal& at) {
   Tensor out = zeros(matrix);
-  if (at.length > 0)
-    kernels::copy_strided({at.length}, x.data(), {1},
+  if (x.size() > 0)
+    kernels::copy_strided(x.shape(), x.data(), {1},
                           out.mutable_data() + at.row * matrix[1] + at.column, {matrix[1] + 1});
   return record("write_diagonal", {x}, out, Keep::nothing,
-                [k](auto& r) { r.to(0, read_diagonal(r.grad(), k)); });
+                [at](auto& r) { r.to(0, read_diagonal(r.grad(), at)); });
 }
 
-Tensor read_diagonal(const Tensor& x, std::int64_t k) {
-  const Diagonal at(x.shape(), k);
-  Tensor out = Tensor::empty({at.length});
-  if (at.length > 0)
-    kernels::copy_strided({at.length}, x.data() + at.row * x.size(1) + at.column, {x.size(1) + 1},
+Tensor read_diagonal(const Tensor& x, const Diagonal& at) {
+  Tensor out = Tensor::empty({at.length(x.shape())});
+  if (out.size() > 0)
+    kernels::copy_strided(out.shape(), x.data() + at.row * x.size(1) + at.column, {x.size(1) + 1},
                           out.mutable_data(), {1});
   return record("read_diagonal", {x}, out, Keep::nothing,
-                [k](auto& r) { r.to(0, write_diagonal(r.grad(), r.shape(0), k)); });
+                [at](auto& r) { r.to(0, write_diagonal(r.grad(), r.shape(0), at)); });
 }
 
 /// x with axis `along` read at the positions that `at` gives for 0 … count - 1.
@@ -249,9 +250,10 @@ Tensor triu(const Tensor& x, std::int64_t k) { return triangle("triu", x, false,
 Tensor diag(const Tensor& x, std::int64_t k) {
   require<ShapeError>(x.ndim() == 1 || x.ndim() == 2, "diag: needs 1 or 2 axes, got shape ",
                       x.shape());
-  if (x.ndim() == 2) return read_diagonal(x, k);
-  const std::size_t size = x.size() + static_cast<std::size_t>(std::abs(k));
-  return write_diagonal(x, {size, size}, k);
+  const Diagonal at(k);
+  if (x.ndim() == 2) return read_diagonal(x, at);
+  const std::size_t size = x.size() + at.row + at.column;
+  return write_diagonal(x, {size, size}, at);
 }
 
 Tensor trace(const Tensor& x) {
@@ -287,7 +289,7 @@ Tensor flatten(const Tensor& x, std::int64_t first, std::int64_t last) {
   if (x.ndim() == 0) return reshape(x, 1);
   const std::size_t begin = normalize_axis("flatten", first, x.ndim()),
                     end = normalize_axis("flatten", last, x.ndim()) + 1;
-  require(begin < end, "flatten: first axis ", first, " comes after last axis ", last);
+  require<ShapeError>(begin < end, "flatten: first axis ", first, " comes after last axis ", last);
   Shape shape(x.shape().begin(), x.shape().begin() + static_cast<std::ptrdiff_t>(begin));
   std::size_t merged = 1;
   for (std::size_t axis = begin; axis < end; ++axis) merged *= x.shape()[axis];
@@ -308,14 +310,14 @@ Tensor flip(const Tensor& x, const Ints& axes) {
 Tensor roll(const Tensor& x, std::int64_t shift, std::int64_t axis) {
   const std::size_t along = normalize_axis("roll", axis, x.ndim());
   const auto size = static_cast<std::int64_t>(x.shape()[along]);
-  // Which element becomes the first.
-  const std::int64_t cut = size > 0 ? ((-shift % size) + size) % size : 0;
+  const std::int64_t cut =  // what becomes the first element
+      size == 0 ? 0 : (size - shift % size) % size;
   return concat({slice(x, axis, cut, size), slice(x, axis, 0, cut)}, axis);
 }
 
 Tensor repeat(const Tensor& x, const Ints& counts) {
-  require<ShapeError>(counts.size() >= x.ndim(), "repeat: ", counts.size(), " counts for shape ",
-                      x.shape());
+  require<ShapeError>(counts.size() >= x.ndim(), "repeat: needs at least ", x.ndim(),
+                      " counts for shape ", x.shape(), ", got ", counts.size());
   // Each axis d becomes (1, d), is broadcast to (count, d), and merged again.
   const std::size_t added = counts.size() - x.ndim();
   Shape thin, thick, merged;
@@ -330,32 +332,47 @@ Tensor repeat(const Tensor& x, const Ints& counts) {
   return reshape(broadcast_to(reshape(x, thin), thick), merged);
 }
 
+namespace {
+
+// `value` all around x; in backward the middle is cut out again.
+Tensor pad_constant(const Tensor& x, const std::vector<Padding>& padding, real value) {
+  Shape shape = x.shape();
+  for (std::size_t k = 0; k < shape.size(); ++k) shape[k] += padding[k].before + padding[k].after;
+  Tensor out = full(shape, value);
+  const Shape strides = kernels::strides_of(shape);
+  std::size_t corner = 0;
+  for (std::size_t k = 0; k < shape.size(); ++k) corner += padding[k].before * strides[k];
+  kernels::copy_strided(x.shape(), x.data(), kernels::strides_of(x.shape()),
+                        out.mutable_data() + corner, strides);
+  return record("pad", {x}, out, Keep::nothing, [padding](auto& r) {
+    Tensor middle = r.grad();
+    for (std::size_t k = 0; k < padding.size(); ++k)
+      if (padding[k].before + padding[k].after > 0)
+        middle = xgrad::slice(middle, k, padding[k].before, padding[k].before + r.shape(0)[k]);
+    r.to(0, middle);
+  });
+}
+
+}  // namespace
+
 Tensor pad(const Tensor& x, const std::vector<Padding>& padding, Pad mode, real value) {
-  require<ShapeError>(padding.size() == x.ndim(), "pad: ", padding.size(), " paddings for shape ",
-                      x.shape());
+  require<ShapeError>(padding.size() == x.ndim(), "pad: needs ", x.ndim(), " paddings for shape ",
+                      x.shape(), ", got ", padding.size());
+  if (mode == Pad::constant) return pad_constant(x, padding, value);
   Tensor y = x;
   for (std::size_t axis = 0; axis < x.ndim(); ++axis) {
     const auto [before, after] = padding[axis];
     if (before == 0 && after == 0) continue;
-    const std::size_t size = x.shape()[axis], most = std::max(before, after);
-    if (mode == Pad::constant) {
-      const auto block = [&](std::size_t thickness) {
-        Shape shape = y.shape();
-        shape[axis] = thickness;
-        return full(shape, value);
-      };
-      y = concat({block(before), y, block(after)}, static_cast<std::int64_t>(axis));
-      continue;
-    }
+    const std::size_t size = x.shape()[axis], most = std::max(before, after),
+                      reach = mode == Pad::reflect ? size - 1 : size;
     require<ShapeError>(size > 0, "pad: axis ", axis, " of shape ", x.shape(),
                         " is empty, so only a constant can be added");
-    const std::size_t reach = mode == Pad::reflect ? size - 1 : size;
     require<ShapeError>(
         mode == Pad::replicate || most <= reach, "pad: cannot add ", most, " elements to axis ",
         axis, " of shape ", x.shape(), ": at most ", reach,
         mode == Pad::reflect ? " can be mirrored" : " can be taken from its other end");
     const auto n = static_cast<std::int64_t>(size), offset = static_cast<std::int64_t>(before);
-    y = read_axis(y, axis, before + size + after, [&](std::int64_t i) {
+    y = read_axis(y, axis, before + size + after, [=](std::int64_t i) {
       i -= offset;
       if (mode == Pad::replicate) return std::clamp<std::int64_t>(i, 0, n - 1);
       if (mode == Pad::circular) return (i + n) % n;

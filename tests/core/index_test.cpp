@@ -1,4 +1,6 @@
-// Look-up in a table, and the sums that its gradient makes.
+// Look-up by ids, and the sums that its gradient makes.
+#include <cmath>
+
 #include <xgrad/core/ops.hpp>
 #include <xgrad/core/parallel.hpp>
 #include <xgrad/core/tape.hpp>
@@ -79,10 +81,79 @@ TEST_CASE("gather, scatter_add and take_along_axis look up along one axis", "[op
   CHECK(values(one_hot(Indices{1, 0}, 3)) == std::vector<real>{0, 1, 0, 1, 0, 0});
 }
 
+TEST_CASE("gather and scatter_add agree with index arithmetic along every axis", "[ops]") {
+  Rng rng(8);
+  const Shape shape{4, 5, 3};
+  const Tensor x = randn(shape, rng);
+  for (const std::size_t axis : {0U, 1U, 2U}) {
+    Shape part = shape;  // shorter on one other axis, longer on this one
+    part[axis] = 7;
+    part[(axis + 1) % 3] -= 1;
+    Indices ids = Indices::from_shape(part);
+    for (auto& id : ids) id = static_cast<std::int64_t>(rng.below(shape[axis]));
+    const Tensor source = randn(part, rng);
+    const Tensor read = gather(x, static_cast<std::int64_t>(axis), ids),
+                 sums = scatter_add(x, static_cast<std::int64_t>(axis), ids, source);
+    std::vector<double> expected(x.data(), x.data() + x.size());
+    bool right = read.shape() == part;
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+      std::size_t at[3] = {i / (part[1] * part[2]), i / part[2] % part[1], i % part[2]};
+      at[axis] = static_cast<std::size_t>(ids.data()[i]);
+      const std::size_t place = (at[0] * shape[1] + at[1]) * shape[2] + at[2];
+      right = right && read.data()[i] == x.data()[place];
+      expected[place] += source.data()[i];
+    }
+    CHECK(right);
+    for (std::size_t i = 0; i < x.size(); ++i)
+      CHECK(std::abs(sums.data()[i] - expected[i]) < (sizeof(real) == 8 ? 1e-14 : 1e-5));
+  }
+}
+
+TEST_CASE("scatter_add and its gradient have the same bits for any number of threads", "[ops]") {
+  const int before = num_threads();
+  Rng rng(6);
+  for (const auto& [axis, shape] : {std::pair{0, Shape{40, 300}}, {1, Shape{300, 40}}}) {
+    Tensor x = randn(shape, rng).requires_grad_();
+    Shape many = shape;
+    many[static_cast<std::size_t>(axis)] = 1000;
+    Indices ids = Indices::from_shape(many);
+    for (auto& id : ids) id = static_cast<std::int64_t>(rng.below(40));
+    Tensor source = randn(many, rng).requires_grad_();
+    const auto all = [&, axis = axis](int threads) {
+      set_num_threads(threads);
+      Tape tape;
+      const Tensor y = scatter_add(x, axis, ids, source);
+      std::vector<std::vector<real>> numbers{values(y)};
+      for (const Tensor& g : tape.gradient(square(y), {x, source}, {}, x.detach()))
+        numbers.push_back(values(g));
+      return numbers;
+    };
+    const auto one = all(1);
+    CHECK(all(2) == one);
+    CHECK(all(3) == one);
+  }
+  set_num_threads(before);
+}
+
+TEST_CASE("a look-up's ids may change, or go, before its gradient is asked for", "[ops]") {
+  const Tensor x = tensor({1, 2, 3}).requires_grad_();
+  Indices ids{2, 0};
+  Tape tape;
+  const Tensor y = gather(x, 0, ids);
+  ids = Indices{1};
+  CHECK(values(tape.gradient(y, x, {}, tensor({10, 20}))) == std::vector<real>{20, 0, 10});
+}
+
 TEST_CASE("look-ups of nothing are empty", "[ops]") {
   const Tensor x = ones({2, 3});
   CHECK(gather(x, 1, Indices::from_shape({2, 0})).shape() == Shape{2, 0});
   CHECK(index_select(x, 0, Indices::from_shape({0})).shape() == Shape{0, 3});
   CHECK(one_hot(Indices::from_shape({0}), 4).shape() == Shape{0, 4});
   CHECK(values(scatter_add(x, 1, Indices::from_shape({2, 0}), ones({2, 0}))) == values(x));
+  CHECK(gather(ones({0, 3}), 1, Indices::from_shape({0, 2})).shape() == Shape{0, 2});
+  CHECK(gather(ones({2, 0}), 0, Indices::from_shape({1, 0})).shape() == Shape{1, 0});
+  CHECK(take_along_axis(ones({0, 3}), matrix({1}, 1), 1).shape() == Shape{0, 1});
+  Indices one = Indices::from_shape(std::vector<std::size_t>{});
+  one() = 1;
+  CHECK(values(one_hot(one, 2)) == std::vector<real>{0, 1});
 }

@@ -1,6 +1,7 @@
 // Operations that rearrange: against naive index arithmetic, there and back again, and their
 // errors. Their gradients are checked by the table of operations.
 #include <algorithm>
+#include <limits>
 #include <numeric>
 
 #include <xgrad/core/ops.hpp>
@@ -181,36 +182,103 @@ TEST_CASE("shape operations say what does not fit", "[ops][errors]") {
   CHECK_THROWS_WITH(xgrad::tril(zeros(3)), "tril: needs at least 2 axes, got shape (3,)");
 }
 
-TEST_CASE("the newer arrangements give NumPy's numbers", "[ops]") {
-  const auto list = [](const Tensor& x) {
-    return std::vector<real>(x.data(), x.data() + x.size());
-  };
-  using List = std::vector<real>;
-  const Tensor v = tensor({1, 2, 3}), m = tensor({1, 2, 3, 4, 5, 6}, {2, 3});
-  CHECK(list(triu(m)) == List{1, 2, 3, 0, 5, 6});
-  CHECK(list(triu(m, 1)) == List{0, 2, 3, 0, 0, 6});
-  CHECK(list(triu(m, -5)) == list(m));
-  CHECK(list(diag(m)) == List{1, 5});
-  CHECK(list(diag(m, 1)) == List{2, 6});
-  CHECK(list(diag(m, -1)) == List{4});
-  CHECK(diag(m, 9).shape() == Shape{0});
-  CHECK(list(diag(tensor({1, 2}), -1)) == List{0, 0, 0, 1, 0, 0, 0, 2, 0});
-  CHECK(trace(m).item() == 6);
-  CHECK(list(flip(m, 1)) == List{3, 2, 1, 6, 5, 4});
-  CHECK(list(flip(m, {0, 1})) == List{6, 5, 4, 3, 2, 1});
-  CHECK(list(roll(v, 1, 0)) == List{3, 1, 2});
-  CHECK(list(roll(v, -4, 0)) == List{2, 3, 1});
-  CHECK(list(repeat(v, 2)) == List{1, 2, 3, 1, 2, 3});
-  CHECK(list(repeat(tensor({1, 2}, {2, 1}), {1, 2})) == List{1, 1, 2, 2});
-  CHECK(repeat(m, {2, 0, 1}).shape() == Shape{2, 0, 3});
-  CHECK(list(pad(v, {{1, 2}}, Pad::constant, 9)) == List{9, 1, 2, 3, 9, 9});
-  CHECK(list(pad(v, {{2, 1}}, Pad::reflect)) == List{3, 2, 1, 2, 3, 2});
-  CHECK(list(pad(v, {{2, 1}}, Pad::replicate)) == List{1, 1, 1, 2, 3, 3});
-  CHECK(list(pad(v, {{2, 1}}, Pad::circular)) == List{2, 3, 1, 2, 3, 1});
-  CHECK(list(pad(m, {{0, 1}, {1, 0}})) == List{0, 1, 2, 3, 0, 4, 5, 6, 0, 0, 0, 0});
-  CHECK(squeeze(ones({1, 2, 1})).shape() == Shape{2});
-  CHECK(squeeze(ones({1, 2, 1}), 0).shape() == Shape{2, 1});
-  CHECK(unsqueeze(v, -1).shape() == Shape{3, 1});
+TEST_CASE("triu is what tril leaves, for any diagonal", "[ops]") {
+  constexpr std::int64_t far = std::numeric_limits<std::int64_t>::max();
+  const Tensor x = numbered({2, 3, 4}) + real(1);
+  for (const std::int64_t k : {-9, -3, -1, 0, 2, 4, 9})
+    CHECK(values(triu(x, k)) == values(x - tril(x, k - 1)));
+  CHECK(values(triu(numbered({2, 3}))) == std::vector<real>{0, 1, 2, 0, 4, 5});
+  CHECK(values(triu(x, far)) == std::vector<real>(24, 0));
+  CHECK(values(tril(x, far)) == values(x));
+  CHECK(values(tril(x, -far - 1)) == std::vector<real>(24, 0));
+  CHECK(triu(zeros({3, 0})).shape() == Shape{3, 0});
+}
+
+TEST_CASE("diag makes a matrix of a vector, and a vector of a matrix", "[ops]") {
+  const Tensor m = numbered({2, 3});
+  CHECK(values(diag(m)) == std::vector<real>{0, 4});
+  CHECK(values(diag(m, 1)) == std::vector<real>{1, 5});
+  CHECK(values(diag(m, -1)) == std::vector<real>{3});
+  CHECK(diag(m, 3).shape() == Shape{0});
+  CHECK(diag(m, std::numeric_limits<std::int64_t>::min()).shape() == Shape{0});
+  CHECK(values(diag(tensor({1, 2}), -1)) == std::vector<real>{0, 0, 0, 1, 0, 0, 0, 2, 0});
+  CHECK(values(diag(tensor({1, 2}), 1)) == std::vector<real>{0, 1, 0, 0, 0, 2, 0, 0, 0});
+  CHECK(values(diag(zeros(0), 1)) == std::vector<real>{0});
+  CHECK(trace(m).item() == 4);
+  CHECK(trace(zeros({0, 3})).item() == 0);
+}
+
+TEST_CASE("squeeze, unsqueeze and flatten change the shape alone", "[ops]") {
+  const Tensor x = ones({1, 2, 1});
+  CHECK(squeeze(x).shape() == Shape{2});
+  CHECK(squeeze(x, 0).shape() == Shape{2, 1});
+  CHECK(squeeze(x, -1).data() == x.data());
+  CHECK(squeeze(ones({1, 0})).shape() == Shape{0});
+  CHECK(squeeze(scalar(1)).ndim() == 0);
+  CHECK(unsqueeze(ones(3), -1).shape() == Shape{3, 1});
+  CHECK(unsqueeze(ones({2, 3}), -2).shape() == Shape{2, 1, 3});
+  CHECK(unsqueeze(scalar(1), 0).shape() == Shape{1});
+  CHECK(flatten(ones({2, 3, 4})).shape() == Shape{24});
   CHECK(flatten(ones({2, 3, 4}), 1).shape() == Shape{2, 12});
+  CHECK(flatten(ones({2, 3, 4}), 1, 1).shape() == Shape{2, 3, 4});
+  CHECK(flatten(ones({2, 0, 4}), -2, -1).shape() == Shape{2, 0});
   CHECK(flatten(scalar(1)).shape() == Shape{1});
+}
+
+TEST_CASE("flip reverses along each axis it is given", "[ops]") {
+  const Tensor x = numbered({2, 3, 2});
+  CHECK(values(flip(numbered({2, 3}), 1)) == std::vector<real>{2, 1, 0, 5, 4, 3});
+  CHECK(values(flip(numbered({2, 3}), {0, -1})) == std::vector<real>{5, 4, 3, 2, 1, 0});
+  CHECK(values(flip(x, 1)) == std::vector<real>{4, 5, 2, 3, 0, 1, 10, 11, 8, 9, 6, 7});
+  CHECK(values(flip(flip(x, {0, 2}), {2, 0})) == values(x));
+  CHECK(values(flip(x, Ints{})) == values(x));
+  CHECK(flip(zeros({2, 0}), {0, 1}).shape() == Shape{2, 0});
+}
+
+TEST_CASE("roll moves around the end, by any number of places", "[ops]") {
+  constexpr std::int64_t least = std::numeric_limits<std::int64_t>::min();
+  const Tensor v = numbered({5});
+  CHECK(values(roll(v, 2, 0)) == std::vector<real>{3, 4, 0, 1, 2});
+  CHECK(values(roll(v, -1, -1)) == std::vector<real>{1, 2, 3, 4, 0});
+  CHECK(values(roll(v, 12, 0)) == values(roll(v, 2, 0)));
+  CHECK(values(roll(v, least, 0)) == values(roll(v, -3, 0)));  // -2^63 = -3 modulo 5
+  CHECK(values(roll(v, 0, 0)) == values(v));
+  CHECK(values(roll(numbered({2, 2}), 1, 0)) == std::vector<real>{2, 3, 0, 1});
+  CHECK(roll(zeros({0, 2}), 1, 0).shape() == Shape{0, 2});
+}
+
+TEST_CASE("repeat tiles, with new axes in front", "[ops]") {
+  CHECK(values(repeat(numbered({3}), 2)) == std::vector<real>{0, 1, 2, 0, 1, 2});
+  CHECK(values(repeat(numbered({2, 1}), {1, 2})) == std::vector<real>{0, 0, 1, 1});
+  CHECK(values(repeat(numbered({2, 2}), {2, 2})) ==
+        std::vector<real>{0, 1, 0, 1, 2, 3, 2, 3, 0, 1, 0, 1, 2, 3, 2, 3});
+  CHECK(repeat(ones({2, 3}), {2, 0, 1}).shape() == Shape{2, 0, 3});
+  CHECK(values(repeat(scalar(7), {2})) == std::vector<real>{7, 7});
+  CHECK(repeat(scalar(7), Ints{}).ndim() == 0);
+}
+
+TEST_CASE("pad continues an axis in four ways", "[ops]") {
+  const Tensor v = tensor({1, 2, 3}), m = tensor({1, 2, 3, 4, 5, 6}, {2, 3});
+  CHECK(values(pad(v, {{1, 2}}, Pad::constant, 9)) == std::vector<real>{9, 1, 2, 3, 9, 9});
+  CHECK(values(pad(v, {{2, 1}}, Pad::reflect)) == std::vector<real>{3, 2, 1, 2, 3, 2});
+  CHECK(values(pad(v, {{2, 1}}, Pad::replicate)) == std::vector<real>{1, 1, 1, 2, 3, 3});
+  CHECK(values(pad(v, {{3, 1}}, Pad::circular)) == std::vector<real>{1, 2, 3, 1, 2, 3, 1});
+  CHECK(values(pad(m, {{0, 1}, {1, 0}})) == std::vector<real>{0, 1, 2, 3, 0, 4, 5, 6, 0, 0, 0, 0});
+  CHECK(values(pad(m, {{1, 0}, {0, 1}}, Pad::reflect)) ==
+        std::vector<real>{4, 5, 6, 5, 1, 2, 3, 2, 4, 5, 6, 5});
+  CHECK(values(pad(zeros({2, 0}), {{0, 0}, {1, 1}}, Pad::constant, 5)) ==
+        std::vector<real>{5, 5, 5, 5});
+  CHECK(pad(zeros({0, 2}), {{}, {1, 1}}, Pad::reflect).shape() == Shape{0, 4});
+  CHECK(values(pad(scalar(3), {})) == std::vector<real>{3});
+}
+
+TEST_CASE("a step longer than the axis takes its first place, in the gradient too", "[ops]") {
+  const Tensor x = numbered({4}).requires_grad_();
+  Tape tape;
+  const Tensor y = xgrad::slice(x, 0, 1, 4, std::numeric_limits<std::int64_t>::max());
+  CHECK(values(y) == std::vector<real>{1});
+  const Tensor seed = tensor({5}).requires_grad_();
+  const Tensor g = tape.gradient(y, x, {.record = true}, seed);
+  CHECK(values(g) == std::vector<real>{0, 5, 0, 0});
+  CHECK(values(tape.gradient(g, seed, {}, numbered({4}))) == std::vector<real>{1});
 }

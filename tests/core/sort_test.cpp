@@ -1,8 +1,10 @@
 // Order: what stands where, ties, NaN, and where gradients go.
-#include <cmath>
+#include <algorithm>
 #include <limits>
+#include <numeric>
 
 #include <xgrad/core/ops.hpp>
+#include <xgrad/core/parallel.hpp>
 #include <xgrad/core/tape.hpp>
 
 #include "catch.hpp"
@@ -37,6 +39,38 @@ TEST_CASE("NaN counts as the greatest", "[ops][sort]") {
   CHECK(list(topk(x, 3).ids) == Ids{0, 3, 1});
 }
 
+TEST_CASE("the two zeros, and all kinds of NaN, are equal", "[ops][sort]") {
+  CHECK(list(argsort(tensor({0, real(-0.0), none, -none, real(-0.0), -1}))) ==
+        Ids{5, 0, 1, 4, 2, 3});
+  CHECK(list(argsort(tensor({real(-0.0), 0, -none, none, inf}), 0, true)) == Ids{2, 3, 4, 0, 1});
+  const real tiny = std::numeric_limits<real>::denorm_min();
+  CHECK(list(argsort(tensor({tiny, 0, -tiny, -inf}))) == Ids{3, 2, 1, 0});
+}
+
+TEST_CASE("sort agrees with std::stable_sort on any thread", "[ops][sort]") {
+  const int before = num_threads();
+  Rng rng(4);
+  Tensor x = randn({7, 3000}, rng);
+  x = Tensor(xt::round(x.array() * real(100)));
+  for (const int threads : {1, 3}) {
+    set_num_threads(threads);
+    const Sorted sorted = sort(x), down = sort(x, -1, true);
+    for (std::size_t row = 0; row < 7; ++row) {
+      const real* numbers = x.data() + row * 3000;
+      Ids ids(3000);
+      std::iota(ids.begin(), ids.end(), 0);
+      std::stable_sort(ids.begin(), ids.end(),
+                       [&](auto a, auto b) { return numbers[a] < numbers[b]; });
+      CHECK(std::equal(ids.begin(), ids.end(), sorted.ids.begin() + std::ptrdiff_t(row * 3000)));
+      std::iota(ids.begin(), ids.end(), 0);
+      std::stable_sort(ids.begin(), ids.end(),
+                       [&](auto a, auto b) { return numbers[a] > numbers[b]; });
+      CHECK(std::equal(ids.begin(), ids.end(), down.ids.begin() + std::ptrdiff_t(row * 3000)));
+    }
+  }
+  set_num_threads(before);
+}
+
 TEST_CASE("topk is the head of sort", "[ops][sort]") {
   Rng rng(3);
   Tensor x = randn({4, 50, 3}, rng);
@@ -49,6 +83,12 @@ TEST_CASE("topk is the head of sort", "[ops][sort]") {
         CHECK(top.values.shape() == head.shape());
         CHECK(list(top.values) == list(head));
       }
+  const Tensor row = reshape(x, -1);  // 600: a small k takes another way
+  for (const std::size_t k : {1U, 5U, 200U, 600U}) {
+    Ids head = list(argsort(row, 0, true));
+    head.resize(k);
+    CHECK(list(topk(row, k).ids) == head);
+  }
 }
 
 TEST_CASE("a sorted value's gradient goes to where it stood", "[ops][sort]") {

@@ -269,6 +269,12 @@ TEST_CASE("check_finite names the first operation that makes NaN or Inf", "[tape
     CHECK(error_of([&] { exp(nan); }) ==
           "exp: produced NaN or Inf from input (3,) in [1, 2] with 1 NaN");
   }
+  SECTION("an infinity that was there may pass, NaN may not") {
+    const Tensor masked = masked_fill(a, tensor({1, 0}), -std::numeric_limits<real>::infinity());
+    CHECK(error_of([&] { tape.backward(sum(softmax(masked + real(1)))); }) == "no error");
+    CHECK(error_of([&] { masked - masked; }) ==
+          "sub: produced NaN or Inf from inputs (2,) in [-inf, 4], (2,) in [-inf, 4]");
+  }
   SECTION("backward, with the gradient and what the rule reads") {
     const Tensor y = sum(sqrt(zero));
     CHECK(error_of([&] { tape.backward(y); }) ==

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -463,7 +464,10 @@ TEST_CASE("recomputing blocks changes no bit of a gradient and lowers the peak",
 
 TEST_CASE("a training step keeps no more than the sum of what its rules read", "[gpt][memory]") {
   constexpr std::size_t B = 4, T = 64, D = 64, H = 4, V = 128, layers = 8, tokens = B * T;
-  Gpt model({.vocab = V, .layers = layers, .heads = H, .dim = D,
+  Gpt model({.vocab = V,
+             .layers = layers,
+             .heads = H,
+             .dim = D,
              .position = make_position("rope", {.length = T, .dim = D})});
   const Indices ids = random_ids(B, T, V), targets = random_ids(B, T, V, 2);
   backward(model, ids, targets);
@@ -479,11 +483,26 @@ TEST_CASE("a training step keeps no more than the sum of what its rules read", "
   // Numbers per token that wait for backward. A block: its input, ln_1's and c_attn's; q, k, v and
   // the attention weights; c_proj's input; ln_2's and c_fc's input; gelu's and c_proj's input.
   const std::size_t block = D + D + 3 * D + H * T + D + D + D + 4 * D + 4 * D;
-  const std::size_t model_wide = 2 * D + 2 * V;  // ln_f's and the head's input; logits, their gradient
+  const std::size_t model_wide =
+      2 * D + 2 * V;  // ln_f's and the head's input; logits, their gradient
   // What one rule has in hand while all that waits: a few tables of the widest operation.
   const std::size_t in_hand = 3 * std::max(4 * D, H * T);
   const std::size_t numbers = tokens * (layers * block + model_wide + in_hand) + parameters;
   CAPTURE(peak, numbers * sizeof(real), numbers * sizeof(real) - parameters * sizeof(real));
   CHECK(peak <= numbers * sizeof(real));
   CHECK(peak >= tokens * layers * block * sizeof(real) * 9 / 10);  // the bound is no idle one
+}
+
+TEST_CASE("A tape that checks values lets a Gpt train, and finds the layer that overflows",
+          "[gpt][tape]") {
+  Gpt model(tiny("alibi", 2));
+  const Indices ids = random_ids(2, 8, 11);
+  const auto step = [&] {
+    Tape tape({.check_finite = true});
+    tape.backward(cross_entropy(model(ids), ids));
+  };
+  CHECK(error_of(step) == "no error");
+  Tensor weight = model.h[1].attn.c_attn.weight;
+  weight.mutable_array() *= std::sqrt(std::numeric_limits<real>::max());  // q k^T overflows
+  CHECK_THAT(error_of(step), Catch::Contains("matmul: produced NaN or Inf in Gpt.h.1.attn from"));
 }

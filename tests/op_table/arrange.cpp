@@ -33,6 +33,10 @@ std::vector<ErrorRow> errors() {
       {[] { diag(scalar(1)); }, "diag: needs 1 or 2 axes, got shape ()"},
       {[] { trace(ones(3)); }, "trace: needs 2 axes, got shape (3,)"},
       {[] {
+         trace(ones({2, 2, 2}));
+       },
+       "trace: needs 2 axes, got shape (2, 2, 2)"},
+      {[] {
          squeeze(ones({2, 1}), 0);
        },
        "squeeze: axis 0 of shape (2, 1) is 2, not 1"},
@@ -64,7 +68,7 @@ std::vector<ErrorRow> errors() {
       {[] {
          repeat(ones({2, 3}), {2});
        },
-       "repeat: 1 counts for shape (2, 3)"},
+       "repeat: needs at least 2 counts for shape (2, 3), got 1"},
       {[] {
          repeat(ones({2, 3}), {2, -1});
        },
@@ -72,7 +76,7 @@ std::vector<ErrorRow> errors() {
       {[] {
          pad(ones({2, 3}), {{1, 1}});
        },
-       "pad: 1 paddings for shape (2, 3)"},
+       "pad: needs 2 paddings for shape (2, 3), got 1"},
       {[] {
          pad(ones({2, 3}), {{0, 2}, {}}, Pad::reflect);
        },
@@ -86,6 +90,10 @@ std::vector<ErrorRow> errors() {
          pad(ones({0, 3}), {{1, 0}, {}}, Pad::replicate);
        },
        "pad: axis 0 of shape (0, 3) is empty, so only a constant can be added"},
+      {[] {
+         pad(ones({2, 0}), {{}, {0, 1}}, Pad::reflect);
+       },
+       "pad: axis 1 of shape (2, 0) is empty, so only a constant can be added"},
       {[] { embedding(ones(3), Indices{0}); }, "embedding: needs a table (V, D), got shape (3,)"},
       {[] {
          embedding(ones({3, 2}), Indices{0, 3});
@@ -99,6 +107,10 @@ std::vector<ErrorRow> errors() {
          index_select(ones({2, 3}), 2, Indices{0});
        },
        "index_select: axis 2 is out of range for 2 axes"},
+      {[] {
+         index_select(ones({2, 0}), 1, Indices{0});
+       },
+       "index_select: id 0 at position 0 is outside [0, 0)"},
       {[] {
          index_select(ones({2, 3}), 1, matrix({0}, 1));
        },
@@ -116,9 +128,14 @@ std::vector<ErrorRow> errors() {
        },
        "gather: id 3 at position 1 is outside [0, 3)"},
       {[] {
+         gather(ones({2, 3}), 1, Indices{{0, 1}, {-1, 0}});
+       },
+       "gather: id -1 at position 2 is outside [0, 3)"},
+      {[] {
          gather(ones({2, 3}), 2, matrix({0}, 1));
        },
        "gather: axis 2 is out of range for 2 axes"},
+      {[] { gather(scalar(1), 0, Indices{0}); }, "gather: axis 0 is out of range for 0 axes"},
       {[] {
          scatter_add(ones({2, 3}), 1, Indices{{0, 1}}, ones({2, 2}));
        },
@@ -127,6 +144,18 @@ std::vector<ErrorRow> errors() {
          scatter_add(ones({2, 3}), 0, matrix({2}, 1), ones({1, 1}));
        },
        "scatter_add: id 2 at position 0 is outside [0, 2)"},
+      {[] {
+         scatter_add(ones({2, 3}), 1, Indices{0}, ones(1));
+       },
+       "scatter_add: ids (1,) and the tensor (2, 3) have different numbers of axes"},
+      {[] {
+         scatter_add(ones({2, 3}), 0, Indices{{0, 0, 0, 0}}, ones({1, 4}));
+       },
+       "scatter_add: ids (1, 4) reach beyond shape (2, 3): axis 1 is 4 and 3"},
+      {[] {
+         scatter_add(ones({2, 3}), -3, matrix({0}, 1), ones({1, 1}));
+       },
+       "scatter_add: axis -3 is out of range for 2 axes"},
       {[] {
          take_along_axis(ones({2, 3}), matrix({0, 0, 0}, 3), 1);
        },
@@ -137,9 +166,18 @@ std::vector<ErrorRow> errors() {
        },
        "take_along_axis: ids (1,) and the tensor (2, 3) have different numbers of axes"},
       {[] {
+         take_along_axis(ones({2, 3}), Indices{{0, 3}}, 1);
+       },
+       "take_along_axis: id 3 at position 1 is outside [0, 3)"},
+      {[] {
+         take_along_axis(ones({2, 3}), matrix({0}, 1), 2);
+       },
+       "take_along_axis: axis 2 is out of range for 2 axes"},
+      {[] {
          one_hot(Indices{0, 3}, 3);
        },
        "one_hot: id 3 at position 1 is outside [0, 3)"},
+      {[] { one_hot(Indices{-1}, 3); }, "one_hot: id -1 at position 0 is outside [0, 3)"},
       {[] {
          sort(ones({2, 3}), 2);
        },
@@ -174,6 +212,7 @@ OpFamily arrange() {
       {"triu below", [](List x) { return triu(x[0], -1); }, {{3, N}}},
       {"diag of a vector", [](List x) { return diag(x[0]); }, {{N}}},
       {"diag of a vector, above", [](List x) { return diag(x[0], 2); }, {{N}}},
+      {"diag of a vector, below", [](List x) { return diag(x[0], -1); }, {{N}}},
       {"diag of a matrix", [](List x) { return diag(x[0]); }, {{4, N}}},
       {"diag of a matrix, below", [](List x) { return diag(x[0], -2); }, {{4, N}}},
       {"trace", [](List x) { return trace(x[0]); }, {{4, N}}},
@@ -201,6 +240,11 @@ OpFamily arrange() {
          return pad(x[0], {{1, 0}, {2, 1}}, Pad::constant, real(7));
        },
        {{2, N}}},
+      {"pad inside",
+       [](List x) {
+         return pad(x[0], {{}, {1, 2}, {}});
+       },
+       {{2, N, 3}}},
       {"pad reflect",
        [](List x) {
          return pad(x[0], {{2, 1}, {0, 0}}, Pad::reflect);
@@ -230,6 +274,11 @@ OpFamily arrange() {
          return index_select(x[0], 0, Indices{1, 1});
        },
        {{2, N}}},
+      {"index_select last axis",
+       [](List x) {
+         return index_select(x[0], -1, Indices{1, 0, 1});
+       },
+       {{N, 2}}},
       {"gather", [=](List x) { return gather(x[0], 0, first_ids(x[0])); }, {{3, N}}},
       {"gather last axis, part",
        [](List x) {
@@ -239,6 +288,17 @@ OpFamily arrange() {
       {"scatter_add",
        [=](List x) { return scatter_add(x[0], 0, first_ids(x[0]), x[1]); },
        {{3, N}, {2, N}}},
+      {"gather middle axis, shorter ids",
+       [](List x) {
+         Indices ids = Indices::from_shape({1, 4, 1});
+         std::copy_n(std::begin({1, 0, 1, 2}), 4, ids.begin());
+         return gather(x[0], 1, ids);
+       },
+       {{2, 3, N}},
+       -2,
+       2,
+       false,
+       {1, 5}},
       {"scatter_add part",
        [](List x) {
          return scatter_add(x[0], 1, Indices{{0, 2, 2}}, x[1]);
@@ -253,6 +313,11 @@ OpFamily arrange() {
          return take_along_axis(x[0], matrix({2, 0, 2}, 3), 0);
        },
        {{3, N}}},
+      {"take_along_axis, broadcast x",
+       [](List x) {
+         return take_along_axis(x[0], Indices{{2, 0}, {1, 2}}, 1);
+       },
+       {{1, 3}}},
       {"sort", [](List x) { return sort(spread_out(x[0])).values; }, {{2, N}}},
       {"sort descending, first axis",
        [](List x) { return sort(spread_out(x[0]), 0, true).values; },
