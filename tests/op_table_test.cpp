@@ -243,7 +243,7 @@ TEST_CASE("every operation that the library records has a row in the table", "[o
   CHECK(found > 20);
 }
 
-TEST_CASE("no bit of a value or gradient depends on the number of threads", "[ops][threads]") {
+TEST_CASE("no bit of a value or gradient depends on the number of threads", "[ops][threads][.slow]") {
   const int threads = num_threads();
   for (const OpRow& row : op_table().rows) {
     // Large enough for the kernels to split their work, small enough where it grows as a square.
