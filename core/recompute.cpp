@@ -20,6 +20,8 @@ class Draws {
     Listening(const Listening&) = delete;
     Listening& operator=(const Listening&) = delete;
 
+    bool repeats() const { return repeat_; }
+    const Listening* outer() const { return outer_; }
     Rng take(Rng& rng, std::uint64_t blocks) {
       if (repeat_) {
         require<std::logic_error>(next_ < draws_.streams_.size(),
@@ -40,6 +42,11 @@ class Draws {
 
   static Rng take(Rng& rng, std::uint64_t blocks) {
     return current_ ? current_->take(rng, blocks) : advance(rng, blocks);
+  }
+  static bool repeats() {
+    bool any = false;
+    for (const Listening* l = current_; l; l = l->outer()) any |= l->repeats();
+    return any;
   }
 
  private:
@@ -113,5 +120,6 @@ Tensor checkpoint(std::function<Tensor(const std::vector<Tensor>&)> fn,
 }
 
 Rng take_stream(Rng& rng, std::uint64_t blocks) { return Draws::take(rng, blocks); }
+bool is_recomputing() { return Draws::repeats(); }
 
 }  // namespace xgrad::inline XGRAD_PRECISION

@@ -16,13 +16,17 @@ namespace xgrad::inline XGRAD_PRECISION {
 ///     Tensor y = checkpoint([&](const std::vector<Tensor>& in) { return block(in[0]); }, {x});
 ///
 /// What fn refers to must live until backward. It must compute the same both times: draws of
-/// dropout(), rand() and randn() are repeated, other side effects happen twice (the running
-/// statistics of a batch norm). It has no second derivative.
+/// dropout(), rand() and randn() are repeated, batch_norm() moves its running statistics the first
+/// time only; other side effects happen twice. It has no second derivative.
 Tensor checkpoint(std::function<Tensor(const std::vector<Tensor>&)> fn,
                   const std::vector<Tensor>& inputs);
 
 /// Takes the next `blocks` of `rng` for one operation; within a recomputation those that the
 /// operation took the first time, and rng stays where it is.
 Rng take_stream(Rng& rng, std::uint64_t blocks);
+
+/// Whether this thread computes something for the second time, so that what an operation does
+/// besides giving a value is done already.
+bool is_recomputing();
 
 }  // namespace xgrad::inline XGRAD_PRECISION

@@ -8,6 +8,7 @@
 
 #include <xgrad/core/kernels/norm.hpp>
 #include <xgrad/core/ops.hpp>
+#include <xgrad/core/recompute.hpp>
 #include <xgrad/core/record.hpp>
 
 namespace xgrad::inline XGRAD_PRECISION {
@@ -84,7 +85,7 @@ void check_batch_norm(const Tensor& x, const Tensor& running_mean, const Tensor&
 /// Moves the running statistics towards those of the batch, of n numbers each, if there was one.
 void update_running(Tensor& running_mean, Tensor& running_var, const Tensor& mean,
                     const Tensor& var, std::size_t n, real momentum) {
-  if (n == 0) return;
+  if (n == 0 || is_recomputing()) return;
   const auto move = [momentum](Tensor& running, const Tensor& batch, real factor) {
     if (!running.defined()) return;
     Array& r = running.mutable_array();

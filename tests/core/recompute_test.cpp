@@ -140,3 +140,18 @@ TEST_CASE("a function that computes something else the second time is found out"
         "checkpoint: a fused operation has no second derivative; use the function itself to "
         "differentiate twice");
 }
+
+TEST_CASE("a recomputed batch norm moves its running statistics once", "[checkpoint][norm]") {
+  const auto statistics = [](const Run& run) {
+    const Tensor x = random({6, 3}, 1).requires_grad_();
+    const Tensor mean = zeros(3), var = ones(3);
+    const auto layer = [&](List in) {
+      return batch_norm(in[0], mean, var, {}, {}, {.training = true});
+    };
+    Tape tape;
+    tape.backward(run(layer, {run(layer, {x})}), random({6, 3}, 2));
+    return std::vector{x.grad(), mean, var};
+  };
+  const auto a = statistics(plain), b = statistics(checkpoint);
+  for (std::size_t i = 0; i < a.size(); ++i) CHECK(same_bits(a[i], b[i]));
+}
