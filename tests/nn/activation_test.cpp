@@ -8,32 +8,14 @@
 #include <xgrad/core/tape.hpp>
 
 #include "catch.hpp"
+#include "reference.hpp"
 
 using namespace xgrad;
+using namespace xgrad::testing;
 
 namespace {
 
-constexpr double exact = sizeof(real) == 8 ? 1e-11 : 2e-6;
 const double inf = std::numeric_limits<double>::infinity();
-
-void check_near(const Tensor& x, const std::vector<double>& expected) {
-  REQUIRE(x.size() == expected.size());
-  for (std::size_t i = 0; i < expected.size(); ++i) {
-    INFO("element " << i);
-    if (std::isinf(expected[i]))
-      CHECK(x.data()[i] == real(expected[i]));
-    else
-      CHECK_THAT(x.data()[i], WithinAbs(expected[i], exact));
-  }
-}
-
-/// sin(0.7 i + phase), as in the PyTorch program that gave the numbers.
-Tensor wave(const Ints& shape, double phase) {
-  Tensor x = zeros(shape);
-  for (std::size_t i = 0; i < x.size(); ++i)
-    x.mutable_data()[i] = static_cast<real>(std::sin(0.7 * static_cast<double>(i) + phase));
-  return x;
-}
 
 }  // namespace
 

@@ -10,31 +10,15 @@
 #include <xgrad/core/tape.hpp>
 
 #include "catch.hpp"
+#include "reference.hpp"
 
 using namespace xgrad;
+using namespace xgrad::testing;
 
 namespace {
 
 const std::vector<real> prediction{1, 2, 4, -3, 0.5, -0.25, 8, 0.125},
     target{1, 1, 5, -3, 2.5, -1.25, 7, 0};
-
-constexpr double exact = sizeof(real) == 8 ? 1e-11 : 2e-6;
-
-void check_near(const Tensor& x, const std::vector<double>& expected) {
-  REQUIRE(x.size() == expected.size());
-  for (std::size_t i = 0; i < expected.size(); ++i) {
-    INFO("element " << i);
-    CHECK_THAT(x.data()[i], WithinAbs(expected[i], exact));
-  }
-}
-
-/// sin(0.7 i + phase), as in the PyTorch program that gave the numbers.
-Tensor wave(const Ints& shape, double phase) {
-  Tensor x = zeros(shape);
-  for (std::size_t i = 0; i < x.size(); ++i)
-    x.mutable_data()[i] = static_cast<real>(std::sin(0.7 * static_cast<double>(i) + phase));
-  return x;
-}
 
 /// x with its row i replaced.
 Tensor with_row(const Tensor& x, std::int64_t i, const Tensor& row) {

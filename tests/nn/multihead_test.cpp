@@ -8,43 +8,14 @@
 #include <xgrad/core/tape.hpp>
 
 #include "catch.hpp"
+#include "reference.hpp"
 
 using namespace xgrad;
-
-namespace {
-
-constexpr double exact = sizeof(real) == 8 ? 1e-11 : 2e-6;
-
-void check_near(const Tensor& x, const std::vector<double>& expected) {
-  REQUIRE(x.size() == expected.size());
-  for (std::size_t i = 0; i < expected.size(); ++i) {
-    INFO("element " << i);
-    CHECK_THAT(x.data()[i], WithinAbs(expected[i], exact));
-  }
-}
-
-/// scale sin(0.7 i + phase), as in the PyTorch program that gave the numbers.
-void fill_wave(Tensor x, double phase, double scale = 1) {
-  for (std::size_t i = 0; i < x.size(); ++i)
-    x.mutable_data()[i] = static_cast<real>(scale * std::sin(0.7 * static_cast<double>(i) + phase));
-}
-
-Tensor wave(const Ints& shape, double phase) {
-  Tensor x = zeros(shape);
-  fill_wave(x, phase);
-  return x;
-}
-
-void fill(const Module& layer) {
-  double phase = 0;
-  for (const Tensor& parameter : layer.parameters()) fill_wave(parameter, phase += 0.1, 0.5);
-}
-
-}  // namespace
+using namespace xgrad::testing;
 
 TEST_CASE("MultiheadAttention has PyTorch's values and gradients", "[nn][attention]") {
   const MultiheadAttention attn({.dim = 4, .heads = 2});
-  fill(attn);
+  fill_waves(attn);
   Tensor query = wave({2, 2, 4}, 0.4).requires_grad_(), key = wave({2, 3, 4}, 0.8).requires_grad_(),
          value = wave({2, 3, 4}, 1.2).requires_grad_();
   check_near(attn(query, key, value),
@@ -120,7 +91,7 @@ TEST_CASE("MultiheadAttention has PyTorch's values and gradients", "[nn][attenti
 
 TEST_CASE("Causal self-attention has PyTorch's values", "[nn][attention]") {
   const MultiheadAttention attn({.dim = 4, .heads = 2});
-  fill(attn);
+  fill_waves(attn);
   const Tensor x = wave({2, 3, 4}, 0.4);
   check_near(attn(x, x, x, {.causal = true}),
              {0.626097584513,   -0.201343840039, 1.27467221538,    -0.538284690381, 0.512475289272,
@@ -133,7 +104,7 @@ TEST_CASE("Causal self-attention has PyTorch's values", "[nn][attention]") {
 TEST_CASE("A query whose keys are all padding gives out_proj's bias, and no NaN",
           "[nn][attention]") {
   const MultiheadAttention attn({.dim = 4, .heads = 2});
-  fill(attn);
+  fill_waves(attn);
   Tensor x = wave({2, 3, 4}, 0.4).requires_grad_();
   Tape tape;
   const Tensor y = attn(x, x, x, {.key_padding = tensor({1, 1, 1, 0, 0, 0}, {2, 3})});

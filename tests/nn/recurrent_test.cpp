@@ -1,44 +1,18 @@
 // Recurrent cells over three steps against PyTorch's GRUCell and LSTMCell.
 #include <xgrad/nn/recurrent.hpp>
 
-#include <cmath>
 #include <string>
 #include <vector>
 
 #include <xgrad/core/tape.hpp>
 
 #include "catch.hpp"
+#include "reference.hpp"
 
 using namespace xgrad;
+using namespace xgrad::testing;
 
 namespace {
-
-constexpr double exact = sizeof(real) == 8 ? 1e-11 : 2e-6;
-
-void check_near(const Tensor& x, const std::vector<double>& expected) {
-  REQUIRE(x.size() == expected.size());
-  for (std::size_t i = 0; i < expected.size(); ++i) {
-    INFO("element " << i);
-    CHECK_THAT(x.data()[i], WithinAbs(expected[i], exact));
-  }
-}
-
-/// scale sin(0.7 i + phase), as in the PyTorch program that gave the numbers.
-void fill_wave(Tensor x, double phase, double scale = 1) {
-  for (std::size_t i = 0; i < x.size(); ++i)
-    x.mutable_data()[i] = static_cast<real>(scale * std::sin(0.7 * static_cast<double>(i) + phase));
-}
-
-Tensor wave(const Ints& shape, double phase) {
-  Tensor x = zeros(shape);
-  fill_wave(x, phase);
-  return x;
-}
-
-void fill(const Module& cell) {
-  double phase = 0;
-  for (const Tensor& parameter : cell.parameters()) fill_wave(parameter, phase += 0.1, 0.5);
-}
 
 std::vector<std::string> names(const Module& cell) {
   std::vector<std::string> all;
@@ -53,7 +27,7 @@ const Tensor x = wave({2, 3, 3}, 0.4);  // (B, T, in)
 
 TEST_CASE("GruCell has PyTorch's values and gradients over time", "[nn][recurrent]") {
   const GruCell cell({.in = 3, .hidden = 2});
-  fill(cell);
+  fill_waves(cell);
   Tape tape;
   Tensor h;
   for (const Tensor& step : split(x, 1, 1)) h = cell(squeeze(step, 1), h);
@@ -69,7 +43,7 @@ TEST_CASE("GruCell has PyTorch's values and gradients over time", "[nn][recurren
 
 TEST_CASE("LstmCell has PyTorch's values and gradients over time", "[nn][recurrent]") {
   const LstmCell cell({.in = 3, .hidden = 2});
-  fill(cell);
+  fill_waves(cell);
   Tape tape;
   LstmState state;
   for (const Tensor& step : split(x, 1, 1)) state = cell(squeeze(step, 1), state);
@@ -90,8 +64,8 @@ TEST_CASE("Cells go without a bias, and take single samples and any leading axes
           "[nn][recurrent]") {
   const GruCell gru({.in = 3, .hidden = 2, .bias = false});
   const LstmCell lstm({.in = 3, .hidden = 2, .bias = false});
-  fill(gru);
-  fill(lstm);
+  fill_waves(gru);
+  fill_waves(lstm);
   const Tensor first = squeeze(slice(x, 1, 0, 1), 1);  // (2, 3)
   const std::vector<double> from_gru{0.0225754122537, -0.211806371561, 0.0282227782163,
                                      -0.213040957271},
