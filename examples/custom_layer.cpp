@@ -121,9 +121,12 @@ void check_gradients() {
   std::printf("derivative of bump    by the rule    reference   error\n");
   compare("d/dx", first[0].item(), slope([&](real t) { return value(t, w0); }, x0));
   compare("d/dw", first[1].item(), slope([&](real t) { return value(x0, t); }, w0));
-  const auto again = tape.gradient(bump_on_tensors(x, w), {x, w});
+  const auto again = tape.gradient(bump_on_tensors(x, w), {x, w}, {.retain = true});
   compare("d/dx by custom()", again[0].item(), first[0].item());
   compare("d/dw by custom()", again[1].item(), first[1].item());
+  const auto by_x = [&](const Tensor& of) { return tape.gradient(of, x, {.retain = true}).item(); };
+  compare("stop_gradient(x) x", by_x(stop_gradient(x) * x), x0);
+  compare("round, straight on", by_x(straight_through(round(x), x)), 1);
   // By hand: (x^2 / w^4 - 1 / w^2) y.
   compare("d2/dx2", second.item(), (x0 * x0 / (w0 * w0) - 1) / (w0 * w0) * value(x0, w0));
 }
