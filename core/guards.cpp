@@ -1,6 +1,7 @@
 // What the engine refuses, and in which words: no misuse may end in a wrong number.
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include <xgrad/core/ops.hpp>
 #include <xgrad/core/record.hpp>
