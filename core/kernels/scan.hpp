@@ -2,16 +2,9 @@
 // Which axis, and derivatives: ops/scan.cpp.
 #pragma once
 
-#include <cstddef>
-
-#include <xgrad/core/config.hpp>
+#include <xgrad/core/kernels/line.hpp>
 
 namespace xgrad::inline XGRAD_PRECISION::kernels {
-
-/// An axis of n numbers, with `outer` positions before it and `inner` after it.
-struct Line {
-  std::size_t outer, n, inner;
-};
 
 /// y[o, i, j] = sum of x[o, k, j] over k <= i; over k >= i in reverse.
 void cumsum(const real* x, Line line, bool reverse, real* y);

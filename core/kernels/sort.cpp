@@ -25,10 +25,10 @@ Bits key_of(real x) {
 
 }  // namespace
 
-void order(std::size_t outer, std::size_t size, std::size_t inner, std::size_t count,
-           bool descending, const real* x, std::int64_t* ids) {
+void order(const Line& line, std::size_t count, bool descending, const real* x, std::int64_t* ids) {
+  const std::size_t size = line.n, inner = line.inner;
   if (size == 0) return;
-  parallel_for(outer * inner, 4096 / size, [&](std::size_t begin, std::size_t end) {
+  parallel_for(line.outer * inner, 4096 / size, [&](std::size_t begin, std::size_t end) {
     std::vector<std::pair<Bits, std::int64_t>> items(size);  // positions break ties
     const auto head = items.begin() + static_cast<std::ptrdiff_t>(count);
     for (std::size_t row = begin; row < end; ++row) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include <xgrad/core/kernels/gather.hpp>
+#include <xgrad/core/kernels/line.hpp>
 #include <xgrad/core/ops.hpp>
 #include <xgrad/core/record.hpp>
 
@@ -32,10 +33,8 @@ IdsPtr keep(const Indices& ids, const Tensor& x) {
 
 kernels::Lookup along_axis(const Shape& shape, std::size_t axis, std::size_t count,
                            bool whole_slices) {
-  kernels::Lookup at{1, shape[axis], count, 1, whole_slices};
-  for (std::size_t k = 0; k < axis; ++k) at.outer *= shape[k];
-  for (std::size_t k = axis + 1; k < shape.size(); ++k) at.inner *= shape[k];
-  return at;
+  const auto [outer, size, inner] = kernels::line_of(shape, axis);
+  return {outer, size, count, inner, whole_slices};
 }
 
 Tensor look_up(const char* op, const Tensor& x, const kernels::Lookup& at, const IdsPtr& ids,

@@ -2,9 +2,7 @@
 // keep only the last, are in reduce.cpp.
 // The gradient of a step-by-step computation is another one, from the end to the start; here both
 // are the linear recurrence h_i = a_i h_{i-1} + b_i, so derivatives of any order stay O(n).
-#include <functional>
 #include <limits>
-#include <numeric>
 
 #include <xgrad/core/kernels/scan.hpp>
 #include <xgrad/core/ops.hpp>
@@ -12,14 +10,6 @@
 
 namespace xgrad::inline XGRAD_PRECISION {
 namespace {
-
-kernels::Line line_of(const Shape& shape, std::size_t axis) {
-  const auto sizes = [](auto first, auto last) {
-    return std::accumulate(first, last, std::size_t{1}, std::multiplies<>());
-  };
-  const auto at = shape.begin() + static_cast<std::ptrdiff_t>(axis);
-  return {sizes(shape.begin(), at), *at, sizes(at + 1, shape.end())};
-}
 
 /// x one place later along `axis`: (first, x_0, …, x_{n-2}).
 Tensor delayed(const Tensor& x, std::size_t axis, real first) {
@@ -32,7 +22,7 @@ Tensor delayed(const Tensor& x, std::size_t axis, real first) {
 
 Tensor running_sum(const Tensor& x, std::size_t axis, bool reverse) {
   Tensor y = Tensor::empty(x.shape());
-  kernels::cumsum(x.data(), line_of(x.shape(), axis), reverse, y.mutable_data());
+  kernels::cumsum(x.data(), kernels::line_of(x.shape(), axis), reverse, y.mutable_data());
   // x_i is part of y_i and of all that come later.
   return record("cumsum", {x}, y, Keep::nothing,
                 [axis, reverse](auto& r) { r.to(0, running_sum(r.grad(), axis, !reverse)); });
@@ -40,7 +30,7 @@ Tensor running_sum(const Tensor& x, std::size_t axis, bool reverse) {
 
 Tensor recurrence(const Tensor& a, const Tensor& b, std::size_t axis, bool reverse) {
   Tensor h = Tensor::empty(b.shape());
-  kernels::linear_recurrence(a.data(), b.data(), line_of(b.shape(), axis), reverse,
+  kernels::linear_recurrence(a.data(), b.data(), kernels::line_of(b.shape(), axis), reverse,
                              h.mutable_data());
   return record("linear_recurrence", {a, b}, h, [axis, reverse](auto& r) {
     // Forward, h_i = a_i h_{i-1} + b_i. What reaches h_i in all is s_i = g_i + a_{i+1} s_{i+1}: the
@@ -67,7 +57,7 @@ Tensor linear_recurrence(const Tensor& a, const Tensor& b, std::int64_t axis, bo
 Tensor cumprod(const Tensor& x, std::int64_t axis) {
   const std::size_t along = normalize_axis("cumprod", axis, x.ndim());
   Tensor y = Tensor::empty(x.shape());
-  kernels::cumprod(x.data(), line_of(x.shape(), along), y.mutable_data());
+  kernels::cumprod(x.data(), kernels::line_of(x.shape(), along), y.mutable_data());
   return record("cumprod", {x}, y, [along](auto& r) {
     // dy_i/dx_k = y_{k-1} (x_{k+1} … x_i) for i >= k. The factors in brackets, weighted by g_i and
     // summed, obey s_k = g_k + x_{k+1} s_{k+1}: no division, so a 0 among them does no harm.
@@ -78,7 +68,7 @@ Tensor cumprod(const Tensor& x, std::int64_t axis) {
 Tensor logcumsumexp(const Tensor& x, std::int64_t axis) {
   const std::size_t along = normalize_axis("logcumsumexp", axis, x.ndim());
   Tensor y = Tensor::empty(x.shape());
-  kernels::logcumsumexp(x.data(), line_of(x.shape(), along), y.mutable_data());
+  kernels::logcumsumexp(x.data(), kernels::line_of(x.shape(), along), y.mutable_data());
   return record("logcumsumexp", {x}, y, [along](auto& r) {
     // dy_i/dx_k = e^(x_k - y_i) = e^(x_k - y_k) e^(y_k - y_i), and the second factor, weighted and
     // summed over i >= k, obeys s_k = g_k + e^(y_k - y_{k+1}) s_{k+1}. y never falls, so no

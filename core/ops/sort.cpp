@@ -9,12 +9,9 @@ namespace {
 /// The first `count` positions along an axis in order of the elements.
 Indices order(const Tensor& x, std::size_t axis, std::size_t count, bool descending) {
   Shape shape = x.shape();
-  std::size_t outer = 1, inner = 1;
-  for (std::size_t k = 0; k < axis; ++k) outer *= shape[k];
-  for (std::size_t k = axis + 1; k < shape.size(); ++k) inner *= shape[k];
   shape[axis] = count;
   Indices ids = Indices::from_shape(shape);
-  kernels::order(outer, x.shape()[axis], inner, count, descending, x.data(), ids.data());
+  kernels::order(kernels::line_of(x.shape(), axis), count, descending, x.data(), ids.data());
   return ids;
 }
 
