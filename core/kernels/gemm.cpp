@@ -1,79 +1,234 @@
-// Matrix products through CBLAS; see gemm.hpp.
+// Matrix products; see gemm.hpp.
+//
+// Bound by arithmetic: a core that starts one fused multiply-add of full registers per cycle is at
+// its limit. What keeps it there (Goto & van de Geijn 2008, Anatomy of high-performance matrix
+// multiplication; Van Zee & van de Geijn 2015, BLIS):
+//   * C is computed in tiles that live in registers, each from `depth` steps of k at a time;
+//   * B is copied once into panels as wide as a tile, so that a step reads adjacent registers, and
+//     all threads share them; A is read where it stands, one number for a whole register of B;
+//   * a block of rows of A stays in the second cache while all panels pass by.
+// Every number of C is one sum over k in order, whatever tile and thread it falls to.
 #include <xgrad/core/kernels/gemm.hpp>
 
-#include <cblas.h>
-
 #include <algorithm>
-#include <bit>
-#include <limits>
 
-#include <xgrad/core/error.hpp>
+#include <xgrad/core/kernels/reduce_row.hpp>
 #include <xgrad/core/parallel.hpp>
+#include <xgrad/core/tensor.hpp>
 
 namespace xgrad::inline XGRAD_PRECISION::kernels {
 namespace {
 
-// Below this much work a block is not worth a thread of its own (about 0.1 ms at 100 GFLOP/s).
-constexpr double block_flops = 8e6;
-constexpr std::size_t max_blocks = 16;
+using row::Batch, row::Full, row::lanes, row::Part;
 
-void gemm_block(std::size_t m, std::size_t n, std::size_t k, Matrix a, Matrix b, real beta, real* c,
-                std::size_t c_stride) {
-  const auto flag = [](const Matrix& x) { return x.transposed ? CblasTrans : CblasNoTrans; };
-  const auto size = [](std::size_t value) { return static_cast<blasint>(value); };
-#ifdef XGRAD_DOUBLE
-  constexpr auto blas_gemm = cblas_dgemm;
-#else
-  constexpr auto blas_gemm = cblas_sgemm;
-#endif
-  blas_gemm(CblasRowMajor, flag(a), flag(b), size(m), size(n), size(k), 1, a.data, size(a.stride),
-            b.data, size(b.stride), beta, c, size(c_stride));
+// A tile takes 24 of AVX-512's 32 registers, or 12 of the 16 of its predecessors; the rest hold the
+// factors.
+constexpr std::size_t tile_rows = sizeof(Batch) == 64 ? 8 : 4;
+constexpr std::size_t tile_vectors = 3;
+constexpr std::size_t panel_width = tile_vectors * lanes;
+constexpr std::size_t depth = 384;              // steps of k between two visits to C
+constexpr std::size_t block_rows = 96;          // rows of A that one task works on
+constexpr std::size_t scratch_limit = 4 << 20;  // numbers of B that are packed at a time
+constexpr std::size_t few_rows = 16;            // up to here a copy of B does not pay
+constexpr double task_work = 2e6;               // multiply-adds that are worth waking a thread for
+
+std::size_t round_up(std::size_t value, std::size_t unit) {
+  return (value + unit - 1) / unit * unit;
 }
 
-/// Where row (or, for the right factor, column) i of a matrix as read begins.
-const real* row(const Matrix& x, std::size_t i) {
-  return x.data + (x.transposed ? i : i * x.stride);
+/// A as tiles read it: number (i, p) at data[i * row_stride + p * step_stride].
+struct Left {
+  const real* data;
+  std::size_t row_stride, step_stride;
+  Left at(std::size_t i, std::size_t p) const {
+    return {data + i * row_stride + p * step_stride, row_stride, step_stride};
+  }
+};
+
+/// Where a tile's sums go: `rows` rows of C, one register of columns after another, of which the
+/// last holds `tail` numbers.
+struct Right {
+  real* data;
+  std::size_t stride;
+  std::size_t tail;
+  bool add;
+  const real* bias;  // or null
+};
+
+/// C[i, j] (+)= sum over p < steps of A[i, p] B[p, j], for one tile.
+template <std::size_t rows, std::size_t vectors>
+void tile(std::size_t steps, Left a, const real* b, Right c) {
+  Batch sum[rows][vectors];
+  for (auto& line : sum)
+    for (Batch& value : line) value = Batch(0);
+  for (std::size_t p = 0; p < steps; ++p, b += vectors * lanes) {
+    Batch right[vectors];
+    for (std::size_t j = 0; j < vectors; ++j) right[j] = Batch::load_unaligned(b + j * lanes);
+    for (std::size_t i = 0; i < rows; ++i) {
+      const Batch left(*a.at(i, p).data);
+      for (std::size_t j = 0; j < vectors; ++j) sum[i][j] = xsimd::fma(left, right[j], sum[i][j]);
+    }
+  }
+  const auto finish = [&](auto part, std::size_t i, std::size_t j) {
+    real* to = c.data + i * c.stride + j * lanes;
+    Batch value = sum[i][j];
+    if (c.bias) value += part.load(c.bias + j * lanes);
+    if (c.add) value += part.load(to);
+    part.store(to, value);
+  };
+  for (std::size_t i = 0; i < rows; ++i) {
+    for (std::size_t j = 0; j + 1 < vectors; ++j) finish(Full{}, i, j);
+    c.tail == lanes ? finish(Full{}, i, vectors - 1) : finish(Part{c.tail}, i, vectors - 1);
+  }
 }
-const real* column(const Matrix& x, std::size_t j) {
-  return x.data + (x.transposed ? j * x.stride : j);
+
+/// All tiles of a block of rows over one panel: as high as they can be, then halves for the rest.
+template <std::size_t vectors, std::size_t rows = tile_rows>
+void tiles(std::size_t begin, std::size_t end, std::size_t steps, Left a, const real* b, Right c) {
+  for (; begin + rows <= end; begin += rows) {
+    Right here = c;
+    here.data += begin * c.stride;
+    tile<rows, vectors>(steps, a.at(begin, 0), b, here);
+  }
+  if constexpr (rows > 1) tiles<vectors, rows / 2>(begin, end, steps, a, b, c);
+}
+
+/// A panel of B: steps [p, p + steps) of columns [j, j + width), one row of whole registers after
+/// another, zeros beyond the width.
+void pack(Matrix b, std::size_t p, std::size_t steps, std::size_t j, std::size_t width, real* out) {
+  const std::size_t padded = round_up(width, lanes);
+  if (!b.transposed) {
+    for (std::size_t i = 0; i < steps; ++i)
+      row::walk(width, [&, from = b.data + (p + i) * b.stride + j](auto part, std::size_t k) {
+        part.load(from + k).store_unaligned(out + i * padded + k);
+      });
+    return;
+  }
+  // Squares, so that whole cache lines are read as well as written.
+  for (std::size_t column = 0; column < padded; column += lanes)
+    for (std::size_t step = 0; step < steps; step += lanes) {
+      real square[lanes][lanes];
+      const std::size_t columns = std::min(lanes, width - column),
+                        count = std::min(lanes, steps - step);
+      const real* from = b.data + (j + column) * b.stride + p + step;
+      for (std::size_t k = 0; k < lanes; ++k)
+        (k < columns ? Part{count}.load(from + k * b.stride) : Batch(0)).store_unaligned(square[k]);
+      for (std::size_t i = 0; i < count; ++i)
+        for (std::size_t k = 0; k < lanes; ++k)
+          out[(step + i) * padded + column + k] = square[k][i];
+    }
+}
+
+/// The product for columns [first, last) of C.
+void multiply(std::size_t m, std::size_t first, std::size_t last, std::size_t k, Matrix a, Matrix b,
+              real* c, std::size_t c_stride, GemmOptions options) {
+  const std::size_t n = last - first, padded = round_up(n, lanes);
+  const std::size_t panels = (n + panel_width - 1) / panel_width, passes = (k + depth - 1) / depth;
+  const Ref<Buffer> packed = Buffer::create(k * padded);
+  // Pass by pass, each panel behind the one before it.
+  const auto panel = [=, data = packed->data()](std::size_t pass, std::size_t index) {
+    const std::size_t steps = std::min(depth, k - pass * depth);
+    return data + pass * depth * padded + index * panel_width * steps;
+  };
+  parallel_for(passes * panels, 1 + row::block / (depth * panel_width),
+               [&](std::size_t begin, std::size_t end) {
+                 for (std::size_t i = begin; i < end; ++i) {
+                   const std::size_t pass = i / panels, j = i % panels * panel_width;
+                   pack(b, pass * depth, std::min(depth, k - pass * depth), first + j,
+                        std::min(panel_width, n - j), panel(pass, i % panels));
+                 }
+               });
+
+  const Left left{a.data, a.transposed ? 1 : a.stride, a.transposed ? a.stride : 1};
+  const std::size_t height = std::min(block_rows, round_up(m, tile_rows));
+  const std::size_t blocks = (m + height - 1) / height;
+  // Few rows: the panels are spread over the threads too.
+  const std::size_t group = blocks >= 16 ? panels : std::max<std::size_t>(1, panels * blocks / 16);
+  const std::size_t groups = (panels + group - 1) / group;
+  const double work = static_cast<double>(height * k) * static_cast<double>(group * panel_width);
+  parallel_for(
+      blocks * groups, 1 + static_cast<std::size_t>(task_work / work),
+      [&](std::size_t begin, std::size_t end) {
+        for (std::size_t task = begin; task < end; ++task) {
+          const std::size_t top = task / groups * height, bottom = std::min(m, top + height);
+          const std::size_t stop = std::min(panels, (task % groups + 1) * group);
+          for (std::size_t pass = 0; pass < passes; ++pass)
+            for (std::size_t index = task % groups * group; index < stop; ++index) {
+              const std::size_t j = index * panel_width, width = std::min(panel_width, n - j);
+              const std::size_t vectors = (width + lanes - 1) / lanes;
+              const Right to{c + first + j, c_stride, width - (vectors - 1) * lanes,
+                             options.accumulate || pass > 0,
+                             options.bias && pass == 0 ? options.bias + first + j : nullptr};
+              const std::size_t steps = std::min(depth, k - pass * depth);
+              const auto run = vectors == 3 ? tiles<3> : vectors == 2 ? tiles<2> : tiles<1>;
+              run(top, bottom, steps, left.at(0, pass * depth), panel(pass, index), to);
+            }
+        }
+      });
+}
+
+/// A tile of C for B transposed, where rows of both factors are read side by side: sums of whole
+/// registers, folded at the end.
+template <std::size_t rows, std::size_t columns>
+void dots(std::size_t k, const real* a, std::size_t a_stride, const real* b, std::size_t b_stride,
+          real* c, std::size_t c_stride, bool add, const real* bias) {
+  Batch sum[rows][columns];
+  for (auto& line : sum)
+    for (Batch& value : line) value = Batch(0);
+  row::walk(k, [&](auto part, std::size_t p) {
+    Batch right[columns];
+    for (std::size_t j = 0; j < columns; ++j) right[j] = part.load(b + j * b_stride + p);
+    for (std::size_t i = 0; i < rows; ++i) {
+      const Batch left = part.load(a + i * a_stride + p);
+      for (std::size_t j = 0; j < columns; ++j) sum[i][j] = xsimd::fma(left, right[j], sum[i][j]);
+    }
+  });
+  for (std::size_t i = 0; i < rows; ++i)
+    for (std::size_t j = 0; j < columns; ++j) {
+      real& value = c[i * c_stride + j];
+      value = (add ? value : 0) + (bias ? bias[j] : 0) + xsimd::hadd(sum[i][j]);
+    }
+}
+
+/// The product for a few rows of A, as when a language model writes one token after another: bound
+/// by memory, since every number of B serves only m multiplications. B is read where it stands.
+void multiply_few(std::size_t m, std::size_t n, std::size_t k, Matrix a, Matrix b, real* c,
+                  std::size_t c_stride, GemmOptions options) {
+  parallel_for(n, 1 + row::block / k, [&](std::size_t begin, std::size_t end) {
+    const auto all_rows = [&]<std::size_t columns>(std::size_t j) {
+      const auto run = [&]<std::size_t rows>(std::size_t i) {
+        dots<rows, columns>(k, a.data + i * a.stride, a.stride, b.data + j * b.stride, b.stride,
+                            c + i * c_stride + j, c_stride, options.accumulate,
+                            options.bias ? options.bias + j : nullptr);
+      };
+      std::size_t i = 0;
+      for (; i + 4 <= m; i += 4) run.template operator()<4>(i);
+      for (; i < m; ++i) run.template operator()<1>(i);
+    };
+    std::size_t j = begin;
+    for (; j + 4 <= end; j += 4) all_rows.template operator()<4>(j);
+    for (; j < end; ++j) all_rows.template operator()<1>(j);
+  });
 }
 
 }  // namespace
 
-void gemm(std::size_t m, std::size_t n, std::size_t k, Matrix a, Matrix b, real beta, real* c,
-          std::size_t c_stride) {
-  constexpr std::size_t limit = std::numeric_limits<blasint>::max();
-  require(std::max({m, n, k, a.stride, b.stride, c_stride}) <= limit, "gemm: sizes ", m, " x ", n,
-          " x ", k, " are beyond this BLAS");
-  // One thread per call: the threads are ours, and the split below depends on the sizes alone, so
-  // that the same product has the same bits on any number of them (and two thread pools never fight
-  // over the cores).
-  static const bool single_threaded = (openblas_set_num_threads(1), true);
-  (void)single_threaded;
+void gemm(std::size_t m, std::size_t n, std::size_t k, Matrix a, Matrix b, real* c,
+          std::size_t c_stride, GemmOptions options) {
   if (m == 0 || n == 0) return;
   if (k == 0) {
     for (std::size_t i = 0; i < m; ++i)
-      std::transform(c + i * c_stride, c + i * c_stride + n, c + i * c_stride,
-                     [beta](real old) { return beta == 0 ? 0 : beta * old; });
+      for (std::size_t j = 0; j < n; ++j) {
+        real& value = c[i * c_stride + j];
+        value = (options.accumulate ? value : 0) + (options.bias ? options.bias[j] : 0);
+      }
     return;
   }
-  const double flops =
-      2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k);
-  const auto wanted = static_cast<std::size_t>(std::max(1.0, flops / block_flops));
-  const std::size_t blocks = std::min(std::bit_floor(wanted), max_blocks);
-  if (m >= n) {
-    const std::size_t rows = std::max<std::size_t>(16, (m + blocks - 1) / blocks);
-    parallel_for(m, rows, [&](std::size_t begin, std::size_t end) {
-      gemm_block(end - begin, n, k, {row(a, begin), a.stride, a.transposed}, b, beta,
-                 c + begin * c_stride, c_stride);
-    });
-  } else {
-    const std::size_t columns = std::max<std::size_t>(16, (n + blocks - 1) / blocks);
-    parallel_for(n, columns, [&](std::size_t begin, std::size_t end) {
-      gemm_block(m, end - begin, k, a, {column(b, begin), b.stride, b.transposed}, beta, c + begin,
-                 c_stride);
-    });
-  }
+  if (m <= few_rows && b.transposed && !a.transposed)
+    return multiply_few(m, n, k, a, b, c, c_stride, options);
+  const std::size_t strip = std::max(panel_width, scratch_limit / k / panel_width * panel_width);
+  for (std::size_t first = 0; first < n; first += strip)
+    multiply(m, first, std::min(n, first + strip), k, a, b, c, c_stride, options);
 }
 
 }  // namespace xgrad::inline XGRAD_PRECISION::kernels

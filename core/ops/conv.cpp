@@ -123,7 +123,8 @@ Tensor convolve(const Tensor& x, const Tensor& weight, const Tensor& bias, const
           for (std::size_t o = 0; b && o < s.filters; ++o)
             std::fill_n(result + o * s.positions, count, b[group * s.filters + o]);
           kernels::gemm(s.filters, count, s.depth, s.weights(w, group),
-                        strip.columns(from, image, first, count), b ? 1 : 0, result, s.positions);
+                        strip.columns(from, image, first, count), result, s.positions,
+                        {.accumulate = b != nullptr});
         }
       });
   return record("conv", with_bias(x, weight, bias), y, Keep::others,
@@ -156,9 +157,10 @@ Tensor spread(const Tensor& g, const Tensor& weight, const Tensor& bias, const S
             const std::size_t count = std::min(length, s.positions - first);
             const kernels::Matrix grad{from + image * s.filters * s.positions + first, s.positions};
             if (s.plain) {
-              kernels::gemm(s.depth, count, s.filters, weights, grad, 1, result + first, s.pixels);
+              kernels::gemm(s.depth, count, s.filters, weights, grad, result + first, s.pixels,
+                            {.accumulate = true});
             } else {
-              kernels::gemm(s.depth, count, s.filters, weights, grad, 0, strip.numbers(), count);
+              kernels::gemm(s.depth, count, s.filters, weights, grad, strip.numbers(), count);
               kernels::col2im(strip.numbers(), s.channels, s.window, first, first + count, result);
             }
           }
@@ -194,8 +196,8 @@ Tensor correlate(const Tensor& x, const Tensor& g, const Sizes& s) {
         kernels::Matrix columns = strip.columns(from, image, first, count);
         columns.transposed = true;
         kernels::gemm(s.filters, s.depth, count,
-                      {grad + image * s.filters * s.positions + first, s.positions}, columns, 1,
-                      part + group * s.filters * s.depth, std::max<std::size_t>(1, s.depth));
+                      {grad + image * s.filters * s.positions + first, s.positions}, columns,
+                      part + group * s.filters * s.depth, s.depth, {.accumulate = true});
       }
   });
   kernels::sum(partial->data(), 1, parts, size, weight.mutable_data());

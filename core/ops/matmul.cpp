@@ -21,7 +21,7 @@ struct Operand {
         batch(x.shape().begin(), x.shape().end() - 2) {}
 
   kernels::Matrix matrix(std::size_t index) const {
-    return {data + index * rows * columns, std::max<std::size_t>(1, stride), transposed};
+    return {data + index * rows * columns, stride, transposed};
   }
 
   const real* data;
@@ -68,8 +68,8 @@ Tensor product(const Tensor& x, const Tensor& y, MatmulOptions options) {
     for (std::size_t i = begin; i < end; ++i)
       kernels::gemm(a.rows, b.columns, a.columns,
                     a.matrix(tall ? 0 : broadcast_index(i, a.batch, batch)),
-                    b.matrix(tall ? 0 : broadcast_index(i, b.batch, batch)), 0,
-                    c + i * a.rows * b.columns, std::max<std::size_t>(1, b.columns));
+                    b.matrix(tall ? 0 : broadcast_index(i, b.batch, batch)),
+                    c + i * a.rows * b.columns, b.columns);
   });
   return out;
 }
@@ -141,10 +141,9 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
   Shape shape(x.shape().begin(), x.shape().end() - 1);
   const std::size_t rows = element_count(shape);
   shape.push_back(out);
-  Tensor y = broadcast_to(bias.detach(), shape);
-  kernels::gemm(rows, out, in, {x.data(), std::max<std::size_t>(1, in)},
-                {weight.data(), std::max<std::size_t>(1, in), true}, 1, y.mutable_data(),
-                std::max<std::size_t>(1, out));
+  Tensor y = Tensor::empty(shape);
+  kernels::gemm(rows, out, in, {x.data(), in}, {weight.data(), in, true}, y.mutable_data(), out,
+                {.bias = bias.data()});
   return record("linear", {x, weight, bias}, y, Keep::others, [](auto& r) {
     if (r.needs(0)) r.to(0, matmul(r.grad(), r.in(1)));
     if (r.needs(1)) r.to(1, matmul(tall(r.grad()), tall(r.in(0)), {.transpose_a = true}));
