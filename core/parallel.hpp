@@ -1,5 +1,5 @@
 // Threads: how many, and how a loop is split among them so that the answer never depends on how
-// many. The only file that speaks OpenMP to the others; kernels call parallel_for.
+// many. How they are kept is parallel.cpp; kernels call parallel_for.
 #pragma once
 
 #include <algorithm>
@@ -10,7 +10,7 @@
 namespace xgrad::inline XGRAD_PRECISION {
 
 /// Threads that operations may use from now on, at least 1. Results do not depend on it. The start
-/// value is OpenMP's: the number of processors, or OMP_NUM_THREADS.
+/// value is OMP_NUM_THREADS, or the number of processors that the program may use.
 void set_num_threads(int count);
 int num_threads();
 
