@@ -481,6 +481,45 @@ enum class RopeLayout {
 Tensor rope(const Tensor& x, const Tensor& cos, const Tensor& sin,
             RopeLayout layout = RopeLayout::half_split);
 
+// ---- attention: ops/attention.cpp
+
+/// Angles by which attention turns queries and keys before they meet: row start + j of the tables
+/// (positions, r/2) belongs to key j, and to the query that stands there. The tables are constants.
+struct Rotation {
+  Tensor cos{}, sin{};  ///< undefined: nothing is turned
+  std::size_t start = 0;
+  RopeLayout layout = RopeLayout::half_split;
+  bool keys = true;  ///< false: keys come turned, as from a cache
+};
+
+/// What a position scheme asks of attention.
+struct AttentionPositions {
+  std::vector<real> slopes{};  ///< ALiBi's: takes m |i - j| off the score, one m per query head
+  Rotation rotation{};         ///< RoPE's
+};
+
+struct AttentionOptions {
+  bool causal = true;             ///< query i sees keys j <= i + Tk - Tq: the last query sees all
+  std::optional<double> scale{};  ///< of the scores; 1/sqrt(d) unless given
+  AttentionPositions positions{};
+  Tensor key_padding{};  ///< (B, Tk): keys where it is not 0 are not seen; undefined: none
+  double dropout = 0;    ///< of the weights after the softmax, in [0, 1]
+  Rng* rng = nullptr;    ///< for dropout
+};
+
+/// softmax(scale q k^T + bias) v: q (B, H, Tq, d), k (B, K, Tk, d), v (B, K, Tk, e) with H a
+/// multiple of K (query head h reads key head h K / H: grouped-query attention, 2305.13245)
+/// -> (B, H, Tq, e). A query that sees no key, by its place or by padding, gives zeros (PyTorch:
+/// NaN). Fused: O(T) memory, weights are computed again in backward; composite::attention
+/// differentiates twice. Dao 2023, FlashAttention-2 (2307.08691).
+Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v,
+                 const AttentionOptions& options = {});
+/// The same of a text with itself, on one projection: qkv (B, T, (H + 2K) d), in each row the
+/// queries of all heads, then keys, then values -> (B, T, H d). Heads are read where they lie, and
+/// their gradients written there.
+Tensor self_attention(const Tensor& qkv, std::size_t heads, std::size_t kv_heads,
+                      const AttentionOptions& options = {});
+
 // ---- the fused operations, spelled out
 
 /// Twins of the fused operations, composed of primitives: differentiable any number of times,
@@ -495,6 +534,11 @@ Tensor group_norm(const Tensor& x, std::size_t groups, const Tensor& weight = {}
 Tensor batch_norm(const Tensor& x, Tensor running_mean, Tensor running_var,
                   const Tensor& weight = {}, const Tensor& bias = {},
                   const BatchNormOptions& options = {});
+/// O(B H Tq Tk) memory, several times over.
+Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v,
+                 const AttentionOptions& options = {});
+Tensor self_attention(const Tensor& qkv, std::size_t heads, std::size_t kv_heads,
+                      const AttentionOptions& options = {});
 }  // namespace composite
 
 }  // namespace xgrad::inline XGRAD_PRECISION

@@ -19,7 +19,8 @@ GptBlock::GptBlock(Module* owner, std::string name, const GptOptions& o)
             .kv_heads = o.kv_heads,
             .bias = o.bias,
             .dropout = o.dropout,
-            .position = o.position}),
+            .position = o.position,
+            .attention = o.attention}),
       ln_2(this, "ln_2", {.dim = o.dim, .bias = o.bias}),
       mlp(this, "mlp", {.dim = o.dim, .bias = o.bias, .dropout = o.dropout}) {}
 

@@ -15,6 +15,7 @@ struct GptOptions {
   double dropout = 0;                    ///< of embeddings, attention weights and residual branches
   bool bias = true;                      ///< in Linear and LayerNorm
   std::shared_ptr<Position> position{};  ///< none: NoPE
+  AttentionImpl attention = AttentionImpl::fused;
   bool recompute = false;  ///< checkpoint() every block: less memory, forward twice
   std::uint64_t seed = 0;
 };

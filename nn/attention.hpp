@@ -1,4 +1,4 @@
-// Causal attention: the function on heads, and the layer around it.
+// Causal self-attention as a layer: projections around attention() of core/ops.hpp.
 // Positions come from outside, as an object (position.hpp).
 #pragma once
 
@@ -8,32 +8,19 @@
 
 namespace xgrad::inline XGRAD_PRECISION {
 
-struct AttentionOptions {
-  bool causal = true;             ///< query i sees keys j <= i + Tk - Tq: the last query sees all
-  std::optional<double> scale{};  ///< of the scores; 1/sqrt(d) unless given
-  std::vector<real>
-      slopes{};  ///< ALiBi's: takes m |i - j| off the score, one m per query head; empty: none
-  Tensor key_padding{};  ///< (B, Tk): keys where it is not 0 are not seen; undefined: none
-  double dropout = 0;    ///< of the weights after the softmax, in [0, 1]
-  Rng* rng = nullptr;    ///< for dropout
+/// Which code computes attention; the results differ by rounding alone.
+enum class AttentionImpl {
+  fused,      ///< attention(): fast, O(T) memory
+  composite,  ///< composite::attention(): O(T^2) memory, any number of derivatives
 };
-
-namespace composite {
-/// softmax(scale q k^T + bias) v, spelled out in operations. q (B, H, Tq, d); k (B, K, Tk, d); v
-/// (B, K, Tk, e) with H a multiple of K (query head h reads key head h K / H: grouped-query
-/// attention, 2305.13245)
-/// -> (B, H, Tq, e). A query that sees no key, by its place or by padding, gives zeros (PyTorch:
-/// NaN). O(B H Tq Tk) memory.
-Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v,
-                 const AttentionOptions& options = {});
-}  // namespace composite
 
 struct CausalSelfAttentionOptions {
   std::size_t dim, heads;
   std::size_t kv_heads = 0;  ///< 0: as many as heads; must divide heads
   bool bias = true;
   double dropout = 0;                          ///< of the attention weights and of the result
-  std::shared_ptr<const Position> position{};  ///< its on_query, on_key and slopes; none: NoPE
+  std::shared_ptr<const Position> position{};  ///< its in_attention; none: NoPE
+  AttentionImpl attention = AttentionImpl::fused;
 };
 
 /// Multi-head causal self-attention: x (B, T, dim) -> (B, T, dim). One projection c_attn holds the

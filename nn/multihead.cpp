@@ -55,11 +55,13 @@ Tensor MultiheadAttention::operator()(const Tensor& query, const Tensor& key, co
     const Tensor y = linear(x, weights[part], biases[part]);
     return permute(reshape(y, {y.size(0), y.size(1), H, D / H}), {0, 2, 1, 3});  // (B, H, T, d)
   };
-  const Tensor y = composite::attention(heads(query, 0), heads(key, 1), heads(value, 2),
-                                        {.causal = mask.causal,
-                                         .key_padding = mask.key_padding,
-                                         .dropout = is_training() ? options.dropout : 0,
-                                         .rng = &rng_});
+  const auto attend =
+      options.attention == AttentionImpl::fused ? &attention : &composite::attention;
+  const Tensor y = attend(heads(query, 0), heads(key, 1), heads(value, 2),
+                          {.causal = mask.causal,
+                           .key_padding = mask.key_padding,
+                           .dropout = is_training() ? options.dropout : 0,
+                           .rng = &rng_});
   return out_proj(reshape(permute(y, {0, 2, 1, 3}), query.shape()));
 }
 

@@ -10,6 +10,7 @@ struct MultiheadAttentionOptions {
   std::size_t dim, heads;  ///< heads divides dim
   bool bias = true;
   double dropout = 0;  ///< of the attention weights, while training
+  AttentionImpl attention = AttentionImpl::fused;
 };
 
 /// Which keys a query does not see.

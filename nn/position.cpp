@@ -9,9 +9,10 @@
 namespace xgrad::inline XGRAD_PRECISION {
 
 Tensor Position::on_embedding(const Tensor& x, std::size_t /*start*/) const { return x; }
-Tensor Position::on_query(const Tensor& q, std::size_t /*start*/) const { return q; }
-Tensor Position::on_key(const Tensor& k, std::size_t /*start*/) const { return k; }
-std::vector<real> Position::slopes(std::size_t /*heads*/) const { return {}; }
+AttentionPositions Position::in_attention(std::size_t /*heads*/, std::size_t /*width*/,
+                                          std::size_t /*start*/, std::size_t /*length*/) const {
+  return {};
+}
 
 LearnedPosition::LearnedPosition(LearnedPositionOptions o)
     : options((require(o.length > 0 && o.dim > 0, "LearnedPosition(", o.length, ", ", o.dim,
@@ -46,12 +47,13 @@ Rope::Rope(RopeOptions o) : options_(o) {
   require(o.rotary_dim % 2 == 0, "Rope: rotary_dim must be even, got ", o.rotary_dim);
 }
 
-Tensor Rope::turn(const Tensor& x, std::size_t start) const {
-  const std::size_t dim = x.size(-1), rotary = options_.rotary_dim ? options_.rotary_dim : dim;
-  require<ShapeError>(rotary % 2 == 0 && rotary <= dim,
-                      "Rope: needs an even number of features to turn, at most ", dim, ", got ",
+AttentionPositions Rope::in_attention(std::size_t /*heads*/, std::size_t width, std::size_t start,
+                                      std::size_t length) const {
+  const std::size_t rotary = options_.rotary_dim ? options_.rotary_dim : width;
+  require<ShapeError>(rotary % 2 == 0 && rotary <= width,
+                      "Rope: needs an even number of features to turn, at most ", width, ", got ",
                       rotary);
-  const std::size_t stop = start + x.size(-2), half = rotary / 2;
+  const std::size_t stop = start + length, half = rotary / 2;
   const std::lock_guard lock(mutex_);
   if (!cos_.defined() || cos_.size(0) < stop || cos_.size(1) != half) {
     const std::size_t capacity = std::bit_ceil(std::max<std::size_t>(stop, 64));
@@ -68,13 +70,13 @@ Tensor Rope::turn(const Tensor& x, std::size_t start) const {
         *s++ = static_cast<real>(std::sin(angle));
       }
   }
-  const auto rows = [&](const Tensor& table) {
-    return slice(table, 0, static_cast<std::int64_t>(start), static_cast<std::int64_t>(stop));
-  };
-  return rope(x, rows(cos_), rows(sin_), options_.layout);
+  return {.rotation = {.cos = cos_, .sin = sin_, .start = start, .layout = options_.layout}};
 }
 
-std::vector<real> Alibi::slopes(std::size_t heads) const { return alibi_slopes(heads); }
+AttentionPositions Alibi::in_attention(std::size_t heads, std::size_t /*width*/,
+                                       std::size_t /*start*/, std::size_t /*length*/) const {
+  return {.slopes = alibi_slopes(heads)};
+}
 
 std::vector<real> alibi_slopes(std::size_t heads) {
   require(heads > 0, "alibi_slopes: needs at least 1 head");

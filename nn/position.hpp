@@ -18,12 +18,9 @@ class Position : public Module {
  public:
   /// Once per model, on the embedded tokens (B, T, D).
   virtual Tensor on_embedding(const Tensor& x, std::size_t start) const;
-  /// In every attention layer, on queries (B, H, T, d) and keys (B, K, T, d) before they meet.
-  virtual Tensor on_query(const Tensor& q, std::size_t start) const;
-  virtual Tensor on_key(const Tensor& k, std::size_t start) const;
-  /// One slope m per query head: m (i - j) is subtracted from the score of query i and key j.
-  /// Empty: none.
-  virtual std::vector<real> slopes(std::size_t heads) const;
+  /// In every attention layer of `heads` query heads of `width` features.
+  virtual AttentionPositions in_attention(std::size_t heads, std::size_t width, std::size_t start,
+                                          std::size_t length) const;
   /// Positions from here on do not exist; empty: no limit.
   virtual std::optional<std::size_t> max_length() const { return std::nullopt; }
 };
@@ -64,11 +61,10 @@ struct RopeOptions {
 class Rope : public Position {
  public:
   explicit Rope(RopeOptions options = {});
-  Tensor on_query(const Tensor& q, std::size_t start) const override { return turn(q, start); }
-  Tensor on_key(const Tensor& k, std::size_t start) const override { return turn(k, start); }
+  AttentionPositions in_attention(std::size_t heads, std::size_t width, std::size_t start,
+                                  std::size_t length) const override;
 
  private:
-  Tensor turn(const Tensor& x, std::size_t start) const;
   const RopeOptions options_;
   mutable std::mutex mutex_;
   mutable Tensor cos_, sin_;  // (capacity, r/2), grown as longer texts come
@@ -77,7 +73,8 @@ class Rope : public Position {
 /// Attention with linear biases: a penalty of m_h (i - j) on the score, steeper in some heads than
 /// in others. Press, Smith & Lewis 2021 (2108.12409). Slopes are constants, not parameters.
 struct Alibi : Position {
-  std::vector<real> slopes(std::size_t heads) const override;
+  AttentionPositions in_attention(std::size_t heads, std::size_t width, std::size_t start,
+                                  std::size_t length) const override;
 };
 
 /// m_h = 2^(-8(h+1)/c) for the first c = 2^floor(log2 H) heads, 2^(-4(2(h-c)+1)/c) for the rest.

@@ -36,6 +36,7 @@ struct OpFamily {
 
 // One file each in tests/op_table/.
 OpFamily arrange();
+OpFamily attention_rows();
 OpFamily basics();
 OpFamily conv();
 OpFamily layers();

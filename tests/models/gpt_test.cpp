@@ -74,13 +74,18 @@ struct RestoreThreads {
   const int before = num_threads();
 };
 
-/// A scheme made up here: keys fade with their position, at a rate that is learned per feature.
-struct FadingKeys : Position {
-  explicit FadingKeys(std::size_t width) : rate(this, "rate", full({width}, real(0.1))) {}
-  Tensor on_key(const Tensor& k, std::size_t start) const override {
+/// A scheme made up here: tokens fade with their position, at a rate that is learned per feature,
+/// and far ones are seen less.
+struct Fading : Position {
+  explicit Fading(std::size_t width) : rate(this, "rate", full({width}, real(0.1))) {}
+  Tensor on_embedding(const Tensor& x, std::size_t start) const override {
     const auto first = static_cast<real>(start);
-    const Tensor at = reshape(arange(first, first + static_cast<real>(k.size(-2))), {-1, 1});
-    return k * exp(-(at * rate));
+    const Tensor at = reshape(arange(first, first + static_cast<real>(x.size(-2))), {-1, 1});
+    return x * exp(-(at * rate));
+  }
+  AttentionPositions in_attention(std::size_t heads, std::size_t, std::size_t,
+                                  std::size_t) const override {
+    return {.slopes = std::vector<real>(heads, real(0.1))};
   }
   Parameter rate;
 };
@@ -251,7 +256,7 @@ TEST_CASE("A common shift of positions matters to absolute schemes alone", "[mod
 }
 
 TEST_CASE("A position scheme made up by the user trains", "[models][gpt][position]") {
-  const auto scheme = std::make_shared<FadingKeys>(8);
+  const auto scheme = std::make_shared<Fading>(16);
   const Gpt model({.vocab = 11, .layers = 2, .heads = 2, .dim = 16, .position = scheme});
   CHECK(model.named_parameters().back().first == "wpe.rate");
   const Indices ids = random_ids(2, 8, 11, 1), targets = random_ids(2, 8, 11, 2);
@@ -459,7 +464,7 @@ TEST_CASE("recomputing blocks changes no bit of a gradient and lowers the peak",
   for (std::size_t i = 0; i < kept.size(); ++i)
     CHECK(std::equal(kept[i].data(), kept[i].data() + kept[i].size(), again[i].data()));
   CAPTURE(high, low);
-  CHECK(low < high / 2);
+  CHECK(low < high * 6 / 10);
 }
 
 TEST_CASE("a training step keeps no more than the sum of what its rules read", "[gpt][memory]") {
@@ -480,13 +485,14 @@ TEST_CASE("a training step keeps no more than the sum of what its rules read", "
   backward(model, ids, targets);
   const std::size_t peak = memory::stats().peak - before;
 
-  // Numbers per token that wait for backward. A block: its input, ln_1's and c_attn's; q, k, v and
-  // the attention weights; c_proj's input; ln_2's and c_fc's input; gelu's and c_proj's input.
-  const std::size_t block = D + D + 3 * D + H * T + D + D + D + 4 * D + 4 * D;
+  // Numbers per token that wait for backward. A block: its input, ln_1's and c_attn's; q, k, v, and
+  // attention's sum of exponentials per head; c_proj's input, which attention reads too; ln_2's and
+  // c_fc's input; gelu's and c_proj's input.
+  const std::size_t block = D + D + 3 * D + H + D + D + D + 4 * D + 4 * D;
   const std::size_t model_wide =
       2 * D + 2 * V;  // ln_f's and the head's input; logits, their gradient
   // What one rule has in hand while all that waits: a few tables of the widest operation.
-  const std::size_t in_hand = 3 * std::max(4 * D, H * T);
+  const std::size_t in_hand = 3 * 4 * D;
   const std::size_t numbers = tokens * (layers * block + model_wide + in_hand) + parameters;
   CAPTURE(peak, numbers * sizeof(real), numbers * sizeof(real) - parameters * sizeof(real));
   CHECK(peak <= numbers * sizeof(real));
@@ -503,6 +509,8 @@ TEST_CASE("A tape that checks values lets a Gpt train, and finds the layer that 
   };
   CHECK(error_of(step) == "no error");
   Tensor weight = model.h[1].attn.c_attn.weight;
-  weight.mutable_array() *= std::sqrt(std::numeric_limits<real>::max());  // q k^T overflows
-  CHECK_THAT(error_of(step), Catch::Contains("matmul: produced NaN or Inf in Gpt.h.1.attn from"));
+  // q k^T overflows, its factors do not.
+  weight.mutable_array() *= std::pow(std::numeric_limits<real>::max(), real(0.75));
+  CHECK_THAT(error_of(step),
+             Catch::Contains("self_attention: produced NaN or Inf in Gpt.h.1.attn from"));
 }

@@ -28,6 +28,28 @@ void check_near(const Tensor& x, const std::vector<double>& expected, double tol
   }
 }
 
+/// A test that begins with this runs for the composite and for the fused operation.
+#define FOR_BOTH \
+  const Attention attend { GENERATE(false, true) }
+
+struct Attention {
+  bool fused;
+  Tensor operator()(const Tensor& q, const Tensor& k, const Tensor& v,
+                    const AttentionOptions& options = {}) const {
+    return (fused ? attention : composite::attention)(q, k, v, options);
+  }
+};
+
+/// x (B, H, T, d) as attention turns it at positions start, start + 1, …
+Tensor turned(const Rope& scheme, const Tensor& x, std::size_t start) {
+  const Rotation r = scheme.in_attention(x.size(1), x.size(3), start, x.size(2)).rotation;
+  const auto rows = [&](const Tensor& table) {
+    const auto first = static_cast<std::int64_t>(r.start);
+    return slice(table, 0, first, first + static_cast<std::int64_t>(x.size(2)));
+  };
+  return rope(x, rows(r.cos), rows(r.sin), r.layout);
+}
+
 double distance(const Tensor& a, const Tensor& b) {
   REQUIRE(a.shape() == b.shape());
   double worst = 0;
@@ -90,7 +112,8 @@ std::vector<double> by_loops(const Tensor& q, const Tensor& k, const Tensor& v,
           for (std::size_t c = 0; c < d; ++c)
             score += double{q.data()[((b * H + h) * queries + i) * d + c]} *
                      k.data()[(plane * keys + j) * d + c];
-          score = scale * score - (o.slopes.empty() ? 0 : o.slopes[h] * std::abs(behind));
+          score = scale * score -
+                  (o.positions.slopes.empty() ? 0 : o.positions.slopes[h] * std::abs(behind));
           total += std::exp(score);
           for (std::size_t c = 0; c < e; ++c)
             mixed[c] += std::exp(score) * v.data()[(plane * keys + j) * e + c];
@@ -112,6 +135,7 @@ CausalSelfAttention layer(const char* position, std::size_t heads = 4, std::size
 }  // namespace
 
 TEST_CASE("Attention agrees with a worked example for NoPE, ALiBi and RoPE", "[nn][attention]") {
+  FOR_BOTH;
   struct Case {
     const char* name;
     std::vector<double> weights, value, dq, dk, dv;
@@ -141,16 +165,16 @@ TEST_CASE("Attention agrees with a worked example for NoPE, ALiBi and RoPE", "[n
     INFO(c.name);
     const std::string name = c.name;
     const Rope rope;
-    const AttentionOptions options{.slopes = name == "ALiBi" ? std::vector<real>{0.5}
-                                                             : std::vector<real>{}};
-    const auto turn = [&](const Tensor& x) { return name == "RoPE" ? rope.on_query(x, 0) : x; };
+    AttentionOptions options;
+    if (name == "ALiBi") options.positions.slopes = {0.5};
+    if (name == "RoPE") options.positions = rope.in_attention(1, 2, 0, 3);
     Tensor q = tensor({1, 0.5, -0.5, 1, 0.25, -1}, {1, 1, 3, 2}).requires_grad_();
     Tensor k = tensor({0.5, -0.25, 1, 0.75, -0.5, 0.5}, {1, 1, 3, 2}).requires_grad_();
     Tensor v = tensor({1, 2, -1, 0.5, 0.25, -0.75}, {1, 1, 3, 2}).requires_grad_();
     const Tensor identity = tensor({1, 0, 0, 0, 1, 0, 0, 0, 1}, {1, 1, 3, 3});
-    check_near(composite::attention(turn(q), turn(k), identity, options), c.weights, printed);
+    check_near(attend(q, k, identity, options), c.weights, printed);
     Tape tape;
-    const Tensor y = composite::attention(turn(q), turn(k), v, options);
+    const Tensor y = attend(q, k, v, options);
     check_near(y, c.value, printed);
     tape.backward(y, tensor({1, 0, 0.5, -1, 0.25, 1}, {1, 1, 3, 2}));
     check_near(q.grad(), c.dq, printed);
@@ -160,35 +184,38 @@ TEST_CASE("Attention agrees with a worked example for NoPE, ALiBi and RoPE", "[n
 }
 
 TEST_CASE("Attention agrees with plain loops", "[nn][attention]") {
+  FOR_BOTH;
   struct Case {
     std::size_t heads, kv_heads, queries, keys, d, e;
     AttentionOptions options;
   };
   for (const Case& c :
        {Case{4, 4, 5, 5, 3, 3, {}}, Case{4, 2, 3, 7, 2, 5, {}}, Case{6, 1, 1, 9, 4, 4, {}},
-        Case{6, 3, 5, 6, 4, 2, {.slopes = alibi_slopes(6)}},
+        Case{6, 3, 5, 6, 4, 2, {.positions = {.slopes = alibi_slopes(6)}}},
         Case{2, 2, 4, 4, 3, 3, {.causal = false}},
-        Case{2, 1, 4, 6, 3, 3, {.scale = 2, .slopes = {0, 1.5}}}, Case{2, 1, 5, 3, 3, 3, {}},
-        Case{2, 1, 4, 6, 3, 3, {.causal = false, .slopes = {0.5, 0.25}}}}) {
+        Case{2, 1, 4, 6, 3, 3, {.scale = 2, .positions = {.slopes = {0, 1.5}}}},
+        Case{2, 1, 5, 3, 3, 3, {}},
+        Case{2, 1, 4, 6, 3, 3, {.causal = false, .positions = {.slopes = {0.5, 0.25}}}}}) {
     INFO(c.heads << " heads on " << c.kv_heads << ", " << c.queries << " queries, " << c.keys
                  << " keys");
     const Tensor q = random({2, c.heads, c.queries, c.d}, 1),
                  k = random({2, c.kv_heads, c.keys, c.d}, 2),
                  v = random({2, c.kv_heads, c.keys, c.e}, 3);
-    const Tensor y = composite::attention(q, k, v, c.options);
+    const Tensor y = attend(q, k, v, c.options);
     CHECK(y.shape() == Shape{2, c.heads, c.queries, c.e});
     check_near(y, by_loops(q, k, v, c.options));
   }
 }
 
 TEST_CASE("ALiBi alone weighs keys by exp(-m distance)", "[nn][attention][alibi]") {
+  FOR_BOTH;
   // Head 0 of 8, one query after another: biases 0; -0.5 0; -1 -0.5 0; -1.5 -1 -0.5 0.
   std::vector<real> eye(16, 0);
   for (std::size_t i = 0; i < 4; ++i) eye[5 * i] = 1;
   const Tensor nothing = zeros({1, 8, 4, 2});
   const Tensor identity = broadcast_to(tensor(eye, {1, 1, 4, 4}), {1, 8, 4, 4});
   const Tensor weights =
-      composite::attention(nothing, nothing, identity, {.slopes = alibi_slopes(8)});
+      attend(nothing, nothing, identity, {.positions = {.slopes = alibi_slopes(8)}});
   const double biases[4][4]{{0}, {-0.5, 0}, {-1, -0.5, 0}, {-1.5, -1, -0.5, 0}};
   for (std::size_t i = 0; i < 4; ++i) {
     double total = 0;
@@ -201,27 +228,29 @@ TEST_CASE("ALiBi alone weighs keys by exp(-m distance)", "[nn][attention][alibi]
 
 TEST_CASE("The last query sees all keys when there are fewer queries than keys",
           "[nn][attention]") {
+  FOR_BOTH;
   const Tensor q = random({2, 4, 9, 4}, 1), k = random({2, 2, 9, 4}, 2),
                v = random({2, 2, 9, 3}, 3);
   for (const AttentionOptions& options :
-       {AttentionOptions{}, AttentionOptions{.slopes = alibi_slopes(4)}}) {
-    const Tensor whole = composite::attention(q, k, v, options);
+       {AttentionOptions{}, AttentionOptions{.positions = {.slopes = alibi_slopes(4)}}}) {
+    const Tensor whole = attend(q, k, v, options);
     for (const std::int64_t first : {1, 6, 8})
-      CHECK(distance(composite::attention(slice(q, 2, first, 9), k, v, options),
-                     slice(whole, 2, first, 9)) < exact);
+      CHECK(distance(attend(slice(q, 2, first, 9), k, v, options), slice(whole, 2, first, 9)) <
+            exact);
   }
   const Rope rope;
-  const Tensor keys = rope.on_key(k, 0);
-  const Tensor whole = composite::attention(rope.on_query(q, 0), keys, v);
-  CHECK(distance(composite::attention(rope.on_query(slice(q, 2, 7, 9), 7), keys, v),
-                 slice(whole, 2, 7, 9)) < exact);
+  const Tensor keys = turned(rope, k, 0);
+  const Tensor whole = attend(turned(rope, q, 0), keys, v);
+  CHECK(distance(attend(turned(rope, slice(q, 2, 7, 9), 7), keys, v), slice(whole, 2, 7, 9)) <
+        exact);
 }
 
 TEST_CASE("A query that sees no key gives zeros and has no gradient", "[nn][attention]") {
+  FOR_BOTH;
   Tensor q = random({1, 2, 5, 3}, 1).requires_grad_(), k = random({1, 1, 2, 3}, 2).requires_grad_(),
          v = random({1, 1, 2, 3}, 3).requires_grad_();
   Tape tape;
-  const Tensor y = composite::attention(q, k, v);  // queries 0, 1, 2 stand before key 0
+  const Tensor y = attend(q, k, v);  // queries 0, 1, 2 stand before key 0
   CHECK(max(abs(slice(y, 2, 0, 3))).item() == 0);
   CHECK(min(abs(slice(y, 2, 3, 5))).item() > 0);
   tape.backward(y, random(y.shape(), 4));
@@ -231,29 +260,26 @@ TEST_CASE("A query that sees no key gives zeros and has no gradient", "[nn][atte
   // Keys and values hear from the two queries that see them alone.
   Tensor k2 = k.clone().requires_grad_(), v2 = v.clone().requires_grad_();
   Tape part;
-  part.backward(composite::attention(slice(q, 2, 3, 5), k2, v2),
-                slice(random(y.shape(), 4), 2, 3, 5));
+  part.backward(attend(slice(q, 2, 3, 5), k2, v2), slice(random(y.shape(), 4), 2, 3, 5));
   CHECK(distance(k.grad(), k2.grad()) < exact);
   CHECK(distance(v.grad(), v2.grad()) < exact);
 }
 
 TEST_CASE("Padded keys count as absent, and a query that is left without any gives zeros",
           "[nn][attention]") {
+  FOR_BOTH;
   const Tensor q = random({2, 4, 3, 4}, 1), k = random({2, 2, 5, 4}, 2),
                v = random({2, 2, 5, 3}, 3), none = ones({2, 5});
   const Tensor padding = tensor({0, 0, 0, 1, 1, 0, 0, 0, 1, 1}, {2, 5});  // the last two keys
-  const Tensor fewer =
-      composite::attention(q, slice(k, 2, 0, 3), slice(v, 2, 0, 3), {.causal = false});
-  CHECK(distance(composite::attention(q, k, v, {.causal = false, .key_padding = padding}), fewer) <
-        exact);
-  CHECK(distance(composite::attention(q, k, v, {.key_padding = zeros({2, 5})}),
-                 composite::attention(q, k, v)) < exact);
+  const Tensor fewer = attend(q, slice(k, 2, 0, 3), slice(v, 2, 0, 3), {.causal = false});
+  CHECK(distance(attend(q, k, v, {.causal = false, .key_padding = padding}), fewer) < exact);
+  CHECK(distance(attend(q, k, v, {.key_padding = zeros({2, 5})}), attend(q, k, v)) < exact);
 
   for (const bool causal : {true, false}) {
     Tensor q2 = q.clone().requires_grad_(), k2 = k.clone().requires_grad_(),
            v2 = v.clone().requires_grad_();
     Tape tape;
-    const Tensor y = composite::attention(q2, k2, v2, {.causal = causal, .key_padding = none});
+    const Tensor y = attend(q2, k2, v2, {.causal = causal, .key_padding = none});
     CHECK(max(abs(y)).item() == 0);
     tape.backward(y, random(y.shape(), 4));
     for (const Tensor& x : {q2, k2, v2}) CHECK(max(abs(x.grad())).item() == 0);
@@ -261,6 +287,7 @@ TEST_CASE("Padded keys count as absent, and a query that is left without any giv
 }
 
 TEST_CASE("Huge scores give finite results and gradients", "[nn][attention]") {
+  FOR_BOTH;
   for (const real sign : {real(1), real(-1)}) {
     Tensor q = (sign * 100 * ones({1, 1, 6, 4})).requires_grad_();
     Tensor k = (100 * random({1, 1, 6, 4})).requires_grad_();
@@ -268,7 +295,7 @@ TEST_CASE("Huge scores give finite results and gradients", "[nn][attention]") {
     Tensor v = random({1, 1, 6, 4}, 2).requires_grad_();
     for (const std::vector<real>& slopes : {std::vector<real>{}, std::vector<real>{1e4}}) {
       Tape tape;
-      const Tensor y = composite::attention(q, k, v, {.slopes = slopes});
+      const Tensor y = attend(q, k, v, {.positions = {.slopes = slopes}});
       tape.backward(sum(y));
       CHECK(finite(y));
       for (const Tensor& x : {q, k, v}) CHECK(finite(x.grad()));
@@ -370,10 +397,11 @@ TEST_CASE("One causal layer without positions knows the prefix as a set, two kno
 }
 
 TEST_CASE("Bidirectional attention without positions moves with its tokens", "[nn][attention]") {
+  FOR_BOTH;
   const std::vector<std::int64_t> order{5, 2, 9, 0, 7, 1, 10, 4, 3, 8, 6, 11};
   const Tensor x = random({1, 2, 12, 4});
-  const auto depth = [](Tensor y, int layers, bool causal) {
-    for (int i = 0; i < layers; ++i) y = y + composite::attention(y, y, y, {.causal = causal});
+  const auto depth = [&](Tensor y, int layers, bool causal) {
+    for (int i = 0; i < layers; ++i) y = y + attend(y, y, y, {.causal = causal});
     return y;
   };
   for (const int layers : {1, 2}) {
@@ -401,12 +429,13 @@ TEST_CASE("Dropout of attention repeats after reseed and rests in evaluation",
 
 TEST_CASE("Dropout of the weights scales what it keeps, and its gradient goes the same way",
           "[nn][attention][dropout]") {
+  FOR_BOTH;
   // With values of 1 an output is the sum of the kept weights over 1 - p: 1 on average.
   Rng rng(3);
   const Tensor q = random({4, 4, 32, 4}, 1), k = random({4, 4, 32, 4}, 2);
   Tensor v = ones({4, 4, 32, 1}).requires_grad_();
   Tape tape;
-  const Tensor y = composite::attention(q, k, v, {.dropout = 0.25, .rng = &rng});
+  const Tensor y = attend(q, k, v, {.dropout = 0.25, .rng = &rng});
   CHECK_THAT(mean(y).item(), WithinAbs(1, 0.03));
   CHECK(max(y).item() <= real(4.0 / 3 + 1e-5));
   tape.backward(sum(y));
@@ -421,7 +450,7 @@ TEST_CASE("Attention can be differentiated twice", "[nn][attention][gradcheck]")
   // s(k) = <d<seed, y>/dq, u>; its derivative along w, by a second sweep and by a difference.
   const auto s = [&](Tape& tape, const Tensor& keys) {
     Tensor queries = q.clone().requires_grad_();
-    const Tensor y = composite::attention(queries, keys, v, {.slopes = {0.5, 0.25}});
+    const Tensor y = composite::attention(queries, keys, v, {.positions = {.slopes = {0.5, 0.25}}});
     return sum(tape.gradient(y, queries, {.record = true}, seed) * u);
   };
   const auto value = [&](real step) {
@@ -437,21 +466,22 @@ TEST_CASE("Attention can be differentiated twice", "[nn][attention][gradcheck]")
 }
 
 TEST_CASE("Attention says what does not fit", "[nn][attention]") {
+  FOR_BOTH;
   const Tensor q = zeros({1, 4, 3, 2}), k = zeros({1, 2, 3, 2});
   CHECK(error_of<std::invalid_argument>([&] {
-          composite::attention(q, zeros({1, 3, 3, 2}), zeros({1, 3, 3, 2}));
+          attend(q, zeros({1, 3, 3, 2}), zeros({1, 3, 3, 2}));
         }) ==
         "attention: q (1, 4, 3, 2), k (1, 3, 3, 2), v (1, 3, 3, 2) do not fit (B, H, Tq, d), (B, "
         "K, Tk, d), (B, K, Tk, e) "
         "with H a multiple of K");
-  CHECK_THROWS_AS(composite::attention(q, zeros({1, 2, 3, 4}), k), ShapeError);
-  CHECK_THROWS_AS(composite::attention(q, k, zeros({1, 2, 4, 2})), ShapeError);
-  CHECK_THROWS_AS(composite::attention(q, zeros({2, 2, 3, 2}), zeros({2, 2, 3, 2})), ShapeError);
-  CHECK_THROWS_AS(composite::attention(zeros({4, 3, 2}), k, k), ShapeError);
+  CHECK_THROWS_AS(attend(q, zeros({1, 2, 3, 4}), k), ShapeError);
+  CHECK_THROWS_AS(attend(q, k, zeros({1, 2, 4, 2})), ShapeError);
+  CHECK_THROWS_AS(attend(q, zeros({2, 2, 3, 2}), zeros({2, 2, 3, 2})), ShapeError);
+  CHECK_THROWS_AS(attend(zeros({4, 3, 2}), k, k), ShapeError);
   CHECK(error_of<std::invalid_argument>([&] {
-          composite::attention(q, k, k, {.slopes = {1, 2}});
+          attend(q, k, k, {.positions = {.slopes = {1, 2}}});
         }) == "attention: 2 slopes for 4 heads");
-  CHECK(error_of<std::invalid_argument>([&] { composite::attention(q, k, k, {.dropout = 0.1}); }) ==
+  CHECK(error_of<std::invalid_argument>([&] { attend(q, k, k, {.dropout = 0.1}); }) ==
         "attention: dropout needs a random stream");
   CHECK(error_of<std::invalid_argument>([] { CausalSelfAttention({.dim = 10, .heads = 4}); }) ==
         "CausalSelfAttention: width 10 is not divisible by 4 heads");

@@ -40,6 +40,17 @@ Tensor random(const Ints& shape, std::uint64_t seed = 1) {
   return randn(shape, rng);
 }
 
+/// x (B, H, T, d) as attention turns it at positions start, start + 1, …
+Tensor turned(const Position& scheme, const Tensor& x, std::size_t start) {
+  const auto rotation = scheme.in_attention(x.size(1), x.size(3), start, x.size(2)).rotation;
+  if (!rotation.cos.defined()) return x;
+  const auto rows = [&](const Tensor& table) {
+    const auto first = static_cast<std::int64_t>(rotation.start);
+    return slice(table, 0, first, first + static_cast<std::int64_t>(x.size(2)));
+  };
+  return rope(x, rows(rotation.cos), rows(rotation.sin), rotation.layout);
+}
+
 constexpr RopeLayout layouts[]{RopeLayout::interleaved, RopeLayout::half_split};
 
 }  // namespace
@@ -82,9 +93,8 @@ TEST_CASE("Rope turns both layouts as published", "[nn][position][rope]") {
     INFO("width " << c.dim << ", position " << c.position);
     const Rope interleaved({.rotary_dim = c.rotary, .layout = RopeLayout::interleaved});
     const Rope half_split({.rotary_dim = c.rotary, .layout = RopeLayout::half_split});
-    check_near(interleaved.on_query(counting(c.dim), c.position), c.interleaved);
-    check_near(half_split.on_query(counting(c.dim), c.position), c.half_split);
-    check_near(half_split.on_key(counting(c.dim), c.position), c.half_split);
+    check_near(turned(interleaved, counting(c.dim), c.position), c.interleaved);
+    check_near(turned(half_split, counting(c.dim), c.position), c.half_split);
   }
 }
 
@@ -96,7 +106,7 @@ TEST_CASE("The gradient of Rope is the rotation back", "[nn][position][rope]") {
     const Rope rope({.layout = layouts[i]});
     Tensor x = counting(4).requires_grad_();
     Tape tape;
-    tape.backward(rope.on_query(x, 3), row({1, 0, 0, 1}));
+    tape.backward(turned(rope, x, 3), row({1, 0, 0, 1}));
     check_near(x.grad(), expected[i], sizeof(real) == 8 ? 5e-11 : 2e-6);
   }
 }
@@ -107,8 +117,8 @@ TEST_CASE("Rope makes scores depend on distance alone", "[nn][position][rope]") 
   for (int i = 0; i < 2; ++i)
     for (const auto& [m, n] : {std::pair{3, 1}, {7, 5}, {102, 100}}) {
       const Rope rope({.layout = layouts[i]});
-      const Tensor score = sum(rope.on_query(q, static_cast<std::size_t>(m)) *
-                               rope.on_key(k, static_cast<std::size_t>(n)));
+      const Tensor score = sum(turned(rope, q, static_cast<std::size_t>(m)) *
+                               turned(rope, k, static_cast<std::size_t>(n)));
       CHECK_THAT(score.item(), WithinRel(expected[i], sizeof(real) == 8 ? 1e-12 : 5e-6));
     }
 }
@@ -117,11 +127,11 @@ TEST_CASE("Rope keeps norms, does nothing at position 0, and adds up", "[nn][pos
   const Tensor x = random({2, 3, 5, 8});
   for (const RopeLayout layout : layouts) {
     const Rope rope({.layout = layout});
-    const Tensor y = rope.on_query(x, 40);
+    const Tensor y = turned(rope, x, 40);
     CHECK(max(abs(sum(square(y) - square(x), -1))).item() < 20 * tolerance);
     const Tensor first = slice(x, 2, 0, 1);
-    CHECK(max(abs(rope.on_query(first, 0) - first)).item() == 0);
-    CHECK(max(abs(rope.on_query(rope.on_query(first, 3), 4) - rope.on_query(first, 7))).item() <
+    CHECK(max(abs(turned(rope, first, 0) - first)).item() == 0);
+    CHECK(max(abs(turned(rope, turned(rope, first, 3), 4) - turned(rope, first, 7))).item() <
           tolerance);
   }
 }
@@ -130,15 +140,14 @@ TEST_CASE("Rope turns token t of a text by start + t, however long the text",
           "[nn][position][rope]") {
   const Tensor x = random({1, 2, 9, 4});
   const Rope rope;
-  const Tensor early = rope.on_query(x, 3);
-  const Tensor far = rope.on_query(x, 5000);  // the table grows
-  CHECK(max(abs(rope.on_query(x, 3) - early)).item() == 0);
+  const Tensor early = turned(rope, x, 3);
+  const Tensor far = turned(rope, x, 5000);  // the table grows
+  CHECK(max(abs(turned(rope, x, 3) - early)).item() == 0);
   for (std::int64_t t = 0; t < 9; ++t) {
     const Tensor alone = slice(x, 2, t, t + 1);
-    CHECK(
-        max(abs(rope.on_query(alone, static_cast<std::size_t>(3 + t)) - slice(early, 2, t, t + 1)))
-            .item() == 0);
-    CHECK(max(abs(Rope().on_query(alone, static_cast<std::size_t>(5000 + t)) -
+    CHECK(max(abs(turned(rope, alone, static_cast<std::size_t>(3 + t)) - slice(early, 2, t, t + 1)))
+              .item() == 0);
+    CHECK(max(abs(turned(Rope(), alone, static_cast<std::size_t>(5000 + t)) -
                   slice(far, 2, t, t + 1)))
               .item() == 0);
   }
@@ -146,15 +155,15 @@ TEST_CASE("Rope turns token t of a text by start + t, however long the text",
 
 TEST_CASE("One Rope serves heads of different widths", "[nn][position][rope]") {
   const Rope rope;
-  const Tensor wide = rope.on_query(counting(8), 5);
-  rope.on_query(counting(4), 5);
-  CHECK(max(abs(rope.on_query(counting(8), 5) - wide)).item() == 0);
+  const Tensor wide = turned(rope, counting(8), 5);
+  turned(rope, counting(4), 5);
+  CHECK(max(abs(turned(rope, counting(8), 5) - wide)).item() == 0);
 }
 
 TEST_CASE("Rope's angles are exact at far positions", "[nn][position][rope]") {
   // Angle 131071 * 10^(-2i/4) has 17 bits before the point: single-precision angles would be off by
   // 4e-3.
-  const Tensor y = Rope({.layout = RopeLayout::interleaved}).on_query(row({1, 0, 1, 0}), 131071);
+  const Tensor y = turned(Rope({.layout = RopeLayout::interleaved}), row({1, 0, 1, 0}), 131071);
   check_near(y, {std::cos(131071.0), std::sin(131071.0), std::cos(1310.71), std::sin(1310.71)},
              sizeof(real) == 8 ? 1e-12 : 1e-6);
 }
@@ -164,9 +173,9 @@ TEST_CASE("Rope names widths it cannot turn", "[nn][position][rope]") {
         "Rope: rotary_dim must be even, got 3");
   CHECK(error_of<std::invalid_argument>([] { Rope({.base = 1}); }) ==
         "Rope: base must be greater than 1, got 1");
-  CHECK(error_of<ShapeError>([] { Rope().on_query(counting(5), 0); }) ==
+  CHECK(error_of<ShapeError>([] { turned(Rope(), counting(5), 0); }) ==
         "Rope: needs an even number of features to turn, at most 5, got 5");
-  CHECK(error_of<ShapeError>([] { Rope({.rotary_dim = 6}).on_query(counting(4), 0); }) ==
+  CHECK(error_of<ShapeError>([] { turned(Rope({.rotary_dim = 6}), counting(4), 0); }) ==
         "Rope: needs an even number of features to turn, at most 4, got 6");
 }
 
@@ -214,7 +223,7 @@ TEST_CASE("ALiBi's slopes are the published ones for any number of heads",
   const auto check = [](std::size_t heads, const std::vector<double>& expected) {
     std::vector<real> slopes = alibi_slopes(heads);
     REQUIRE(slopes.size() == heads);
-    CHECK(slopes == Alibi().slopes(heads));
+    CHECK(slopes == Alibi().in_attention(heads, 4, 0, 9).slopes);
     for (std::size_t h = 0; h < expected.size(); ++h)
       CHECK_THAT(slopes[h], WithinRel(expected[h], sizeof(real) == 8 ? 1e-15 : 1e-7));
   };
@@ -238,9 +247,8 @@ TEST_CASE("Every scheme leaves alone what is not its business", "[nn][position]"
     const Tensor embedded = reshape(x, {6, 4, 8});
     CHECK((scheme->on_embedding(embedded, 1).data() == embedded.data()) ==
           (kind == "rope" || kind == "alibi" || kind == "nope"));
-    CHECK((scheme->on_query(x, 1).data() == x.data()) == (kind != "rope"));
-    CHECK((scheme->on_key(x, 1).data() == x.data()) == (kind != "rope"));
-    CHECK(scheme->slopes(4).empty() == (kind != "alibi"));
+    CHECK((turned(*scheme, x, 1).data() == x.data()) == (kind != "rope"));
+    CHECK(scheme->in_attention(4, 8, 1, 4).slopes.empty() == (kind != "alibi"));
     CHECK(scheme->max_length().has_value() == (kind == "learned"));
     CHECK(scheme->parameters().size() == (kind == "learned" ? 1 : 0));
   }

@@ -4,7 +4,6 @@
 #include <algorithm>
 
 #include <xgrad/core/recompute.hpp>
-#include <xgrad/nn/attention.hpp>
 
 namespace xgrad::inline XGRAD_PRECISION::testing {
 namespace {
@@ -657,7 +656,7 @@ OpFamily basics() {
        {{5, N}}},
   });
   add({
-      // positions and attention
+      // rotary positions
       {"rope",
        [](List x) { return rope(x[0], angles_cos(3, 2), angles_sin(3, 2)); },
        {{2, N, 3, 4}}},
@@ -666,23 +665,6 @@ OpFamily basics() {
          return rope(x[0], angles_cos(3, 2), angles_sin(3, 2), RopeLayout::interleaved);
        },
        {{N, 3, 6}}},
-      {"composite::attention",
-       [](List x) { return composite::attention(x[0], x[1], x[2]); },
-       {{1, 2, N, 4}, {1, 2, N, 4}, {1, 2, N, 3}},
-       -2,
-       2,
-       false,
-       {0, 1, 5},
-       300},
-      {"composite::attention grouped, alibi",
-       [](List x) {
-         return composite::attention(x[0], x[1], x[2], {.slopes = {real(0.5), real(0.25)}});
-       },
-       {{2, 2, 2, N}, {2, 1, 4, N}, {2, 1, 4, 2}},
-       -2,
-       2,
-       false,
-       {1, 5}},
   });
   add({
       // gradients by hand, recomputation

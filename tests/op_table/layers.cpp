@@ -58,8 +58,9 @@ Tensor lstm(List x) {
   return concat({next.h, next.c}, -1);
 }
 
-Tensor multihead(List x, const MultiheadMask& mask = {}) {
-  MultiheadAttention attn({.dim = 4, .heads = 2});
+Tensor multihead(List x, const MultiheadMask& mask = {},
+                 AttentionImpl attention = AttentionImpl::fused) {
+  MultiheadAttention attn({.dim = 4, .heads = 2, .attention = attention});
   put(attn.in_proj_weight, x[3]);
   put(attn.in_proj_bias, x[4]);
   put(attn.out_proj.weight, x[5]);
@@ -218,12 +219,14 @@ OpFamily layers() {
       {"LstmCell", lstm, {{N, 3}, {N, 2}, {N, 2}, {8, 3}, {8, 2}, {8}, {8}}},
 
       // attention: query, key, value, in_proj_weight, in_proj_bias, out_proj.weight, out_proj.bias
-      {"MultiheadAttention", [](List x) { return multihead(x); }, attention, -1, 1},
+      {"MultiheadAttention", [](List x) { return multihead(x); }, attention, -1, 1, true},
       {"MultiheadAttention causal", [](List x) { return multihead(x, {.causal = true}); },
-       attention, -1, 1},
+       attention, -1, 1, true},
       {"MultiheadAttention padding",
        [](List x) { return multihead(x, {.key_padding = padding(x[1].size(1))}); }, attention, -1,
-       1},
+       1, true},
+      {"MultiheadAttention composite",
+       [](List x) { return multihead(x, {}, AttentionImpl::composite); }, attention, -1, 1},
   };
   return {std::move(rows), errors()};
 }

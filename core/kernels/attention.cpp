@@ -1,0 +1,714 @@
+// Attention in tiles; see attention.hpp. After Dao 2023, FlashAttention-2 (2307.08691): scores are
+// made tile by tile, forward with the softmax of Milakov & Gimelshein 2018 (1805.02867), whose
+// maximum and sum are corrected as tiles come, backward from the saved log of that sum.
+//
+// A tile of scores is held transposed, [key][query], one query per lane. So what belongs to a query
+// (maximum, sum, lse, position) is a vector, no reduction ever crosses lanes, and all products have
+// the same form: a number of the left factor, broadcast, times a vector of the right one:
+//
+//     S^T = K Q^T    O += P V    |    dP^T = V dO^T    dV += P^T dO    dK += dS^T Q    dQ += dS K
+//
+// K and V are copied once per head into rows of whole vectors, Q and dO once per block of queries.
+#include <xgrad/core/kernels/attention.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+#include <numbers>
+#include <vector>
+
+#include <xsimd/xsimd.hpp>
+
+#include <xgrad/core/memory.hpp>
+#include <xgrad/core/parallel.hpp>
+#include <xgrad/core/tensor.hpp>
+
+namespace xgrad::inline XGRAD_PRECISION::kernels {
+namespace {
+
+using Batch = xsimd::batch<real>;
+constexpr std::size_t lanes = Batch::size;
+constexpr real infinity = std::numeric_limits<real>::infinity();
+constexpr auto log2e = static_cast<real>(std::numbers::log2e);
+constexpr auto ln2 = static_cast<real>(std::numbers::ln2);
+
+// A tile: 16 KiB of scores in float, small enough that it and one operand stay in the first cache.
+constexpr std::size_t tile_queries = 64, tile_keys = 64;
+
+constexpr std::size_t round_up(std::size_t n, std::size_t step) {
+  return (n + step - 1) / step * step;
+}
+
+// ---- products
+
+// A product's block of sums, which stays in registers over the whole depth: enough of them that a
+// multiply-add need not wait for the one before, few enough that vectors and a broadcast fit
+// beside.
+constexpr std::size_t block_rows = 4;
+#ifdef __AVX512F__
+constexpr std::size_t block_vectors = 4;
+#else
+constexpr std::size_t block_vectors = 3;
+#endif
+
+struct Range {
+  std::size_t begin, end;
+};
+
+// Loops of constant length over `sum` below: unrolled, it lives in registers from the start.
+#ifdef __clang__
+#define XGRAD_UNROLL _Pragma("unroll")
+#else
+#define XGRAD_UNROLL _Pragma("GCC unroll 8")
+#endif
+
+/// The left factor: element (m, k) is data[m row + k step].
+struct Left {
+  const real* data;
+  std::size_t row, step;
+};
+
+/// The right factor and the result: rows of whole vectors.
+template <class Number>
+struct Rows {
+  Number* data;
+  std::size_t stride;
+};
+
+enum class Into { replace, add, scale_add };  // C = AB, C + AB, diag(factor) C + AB
+
+// Tells the compiler that v is used as a register. Else g++ reads it from memory again in each
+// multiply-add: four loads where one would do, and loads become the limit.
+Batch in_register(Batch v) {
+#if defined(__GNUC__) && defined(__SSE2__)
+  asm("" : "+v"(v.data));
+#endif
+  return v;
+}
+
+/// M rows by N vectors of C, from the products at depth k in `range`.
+template <std::size_t M, std::size_t N, Into into>
+void block(Range range, Left a, Rows<const real> b, Rows<real> c, const real* factor) {
+  Batch sum[M][N];
+  XGRAD_UNROLL
+  for (std::size_t m = 0; m < M; ++m) XGRAD_UNROLL
+  for (std::size_t n = 0; n < N; ++n) {
+    sum[m][n] =
+        into == Into::replace ? Batch(0) : Batch::load_unaligned(c.data + m * c.stride + n * lanes);
+    if (into == Into::scale_add) sum[m][n] *= Batch(factor[m]);
+  }
+  for (std::size_t k = range.begin; k < range.end; ++k) {
+    Batch right[N];
+    XGRAD_UNROLL
+    for (std::size_t n = 0; n < N; ++n)
+      right[n] = in_register(Batch::load_unaligned(b.data + k * b.stride + n * lanes));
+    XGRAD_UNROLL
+    for (std::size_t m = 0; m < M; ++m) {
+      const Batch left(a.data[m * a.row + k * a.step]);
+      XGRAD_UNROLL
+      for (std::size_t n = 0; n < N; ++n) sum[m][n] = xsimd::fma(left, right[n], sum[m][n]);
+    }
+  }
+  XGRAD_UNROLL
+  for (std::size_t m = 0; m < M; ++m) XGRAD_UNROLL
+  for (std::size_t n = 0; n < N; ++n) sum[m][n].store_unaligned(c.data + m * c.stride + n * lanes);
+}
+
+using Block = void (*)(Range, Left, Rows<const real>, Rows<real>, const real*);
+
+/// blocks[(M - 1) block_vectors + N - 1] is block<M, N>.
+template <Into into, std::size_t... I>
+constexpr std::array<Block, sizeof...(I)> make_blocks(std::index_sequence<I...>) {
+  return {block<I / block_vectors + 1, I % block_vectors + 1, into>...};
+}
+
+/// C (rows, vectors lanes) from A (rows, …) and B (…, vectors lanes). Block by block `depth(m)`
+/// says which products count for row m and the next block_rows - 1, `first(m)` where their vectors
+/// begin.
+template <Into into, class Depth, class First>
+void multiply(std::size_t rows, std::size_t vectors, Left a, Rows<const real> b, Rows<real> c,
+              const Depth& depth, const First& first, const real* factor = nullptr) {
+  static constexpr auto blocks =
+      make_blocks<into>(std::make_index_sequence<block_rows * block_vectors>());
+  for (std::size_t m = 0; m < rows; m += block_rows) {
+    const std::size_t M = std::min(block_rows, rows - m);
+    const Range range = depth(m);
+    for (std::size_t n = first(m); n < vectors; n += block_vectors) {
+      const std::size_t N = std::min(block_vectors, vectors - n);
+      blocks[(M - 1) * block_vectors + N - 1](
+          range, {a.data + m * a.row, a.row, a.step}, {b.data + n * lanes, b.stride},
+          {c.data + m * c.stride + n * lanes, c.stride}, factor ? factor + m : nullptr);
+    }
+  }
+}
+
+constexpr auto from_start = [](std::size_t) { return std::size_t{0}; };
+
+// ---- copies into tiles and out of them
+
+/// out[c][r] = in[r][c]; both sizes are multiples of 4. Squares of 4 by 4 are turned in registers.
+void transpose(std::size_t rows, std::size_t cols, const real* in, std::size_t in_stride, real* out,
+               std::size_t out_stride) {
+  using Four [[gnu::vector_size(4 * sizeof(real)), gnu::aligned(sizeof(real)), gnu::may_alias]] =
+      real;
+  for (std::size_t r = 0; r < rows; r += 4)
+    for (std::size_t c = 0; c < cols; c += 4) {
+      Four x[4];
+      for (std::size_t i = 0; i < 4; ++i)
+        x[i] = *reinterpret_cast<const Four*>(in + (r + i) * in_stride + c);
+      const Four a = __builtin_shufflevector(x[0], x[2], 0, 4, 1, 5),
+                 b = __builtin_shufflevector(x[0], x[2], 2, 6, 3, 7),
+                 d = __builtin_shufflevector(x[1], x[3], 0, 4, 1, 5),
+                 e = __builtin_shufflevector(x[1], x[3], 2, 6, 3, 7);
+      const Four y[4]{
+          __builtin_shufflevector(a, d, 0, 4, 1, 5), __builtin_shufflevector(a, d, 2, 6, 3, 7),
+          __builtin_shufflevector(b, e, 0, 4, 1, 5), __builtin_shufflevector(b, e, 2, 6, 3, 7)};
+      for (std::size_t i = 0; i < 4; ++i)
+        *reinterpret_cast<Four*>(out + (c + i) * out_stride + r) = y[i];
+    }
+}
+
+/// out = factor R x, where R turns the features as position p's row of the tables says: forward
+/// (direction 1) or back (-1).
+void turn_row(const AttentionTerms& terms, std::size_t p, real direction, real factor,
+              std::size_t width, const real* x, real* out) {
+  const real *cos = terms.cos + p * terms.half, *sin = terms.sin + p * terms.half;
+  const std::size_t half = terms.half, step = terms.interleaved ? 2 : 1;
+  const std::size_t partner = terms.interleaved ? 1 : half;
+  for (std::size_t i = 0; i < half; ++i) {
+    const real c = factor * cos[i], s = factor * direction * sin[i];
+    const real first = x[step * i], second = x[step * i + partner];
+    out[step * i] = first * c - second * s;
+    out[step * i + partner] = second * c + first * s;
+  }
+  for (std::size_t i = 2 * half; i < width; ++i) out[i] = factor * x[i];
+}
+
+void scale_row(real factor, std::size_t width, const real* x, real* out) {
+  for (std::size_t i = 0; i < width; ++i) out[i] = factor * x[i];
+}
+
+/// turn_row where there are tables, scale_row where there are none.
+void code_row(const AttentionTerms& terms, bool turned, std::size_t p, real direction, real factor,
+              std::size_t width, const real* x, real* out) {
+  if (turned && terms.half > 0)
+    turn_row(terms, p, direction, factor, width, x, out);
+  else
+    scale_row(factor, width, x, out);
+}
+
+// ---- the softmax of a tile
+
+/// 2^x for x <= 0, to about an ulp, 0 below the smallest normal number: 2^n e^(f ln 2) with n the
+/// integer nearest to x, by Taylor's series. NaN stays.
+Batch exp2_of(const Batch& x) {
+  constexpr bool is_double = sizeof(real) == 8;
+  constexpr int degree = is_double ? 13 : 7, mantissa = is_double ? 52 : 23,
+                bias = is_double ? 1023 : 127;
+  constexpr auto coefficients = [] {
+    std::array<real, degree + 1> c{};
+    double term = 1;
+    for (int k = 0; k <= degree; ++k) {
+      c[static_cast<std::size_t>(k)] = static_cast<real>(term);
+      term *= std::numbers::ln2 / (k + 1);
+    }
+    return c;
+  }();
+  // Numbers from 2^mantissa on have no fraction: adding such a one rounds, and leaves n + bias, the
+  // exponent's field of 2^n, in the lowest bits.
+  const Batch shift(static_cast<real>(1.5 * (is_double ? 0x1p52 : 0x1p23)) + bias);
+  const Batch bounded = max(Batch(-bias), x);  // -bias leaves a field of 0, which is the number 0
+  const Batch shifted = bounded + shift, f = bounded - (shifted - shift);
+  Batch y(coefficients[degree]);
+  for (std::size_t k = degree; k-- > 0;) y = xsimd::fma(y, f, Batch(coefficients[k]));
+  using Bits = xsimd::batch<xsimd::as_integer_t<real>>;
+  return y * xsimd::bitwise_cast<Batch>(Bits(xsimd::bitwise_cast<Bits>(shifted) << mantissa));
+}
+
+/// Where a tile lies, and what of it is seen. Key j of the tile stands `distance - j + i` positions
+/// before its query i; if causal, it is seen where that is not negative.
+struct Tile {
+  std::size_t queries, keys;
+  std::ptrdiff_t distance;
+  bool causal;
+
+  bool whole() const { return !causal || distance >= static_cast<std::ptrdiff_t>(keys) - 1; }
+  /// The first query that sees key j.
+  std::size_t first_query(std::size_t j) const {
+    return static_cast<std::size_t>(
+        causal ? std::max<std::ptrdiff_t>(0, static_cast<std::ptrdiff_t>(j) - distance) : 0);
+  }
+  /// The keys that query i sees.
+  std::size_t seen_by(std::size_t i) const {
+    return static_cast<std::size_t>(
+        causal ? std::clamp<std::ptrdiff_t>(static_cast<std::ptrdiff_t>(i) + 1 + distance, 0,
+                                            static_cast<std::ptrdiff_t>(keys))
+               : static_cast<std::ptrdiff_t>(keys));
+  }
+  std::size_t vectors() const { return (queries + lanes - 1) / lanes; }
+
+  // Scores are computed for blocks of keys, each from the vector on in which a query sees the
+  // block's first key.
+  std::size_t first_vector(std::size_t j) const {
+    return first_query(j / block_rows * block_rows) / lanes;
+  }
+  std::size_t computed(std::size_t vector) const {
+    return std::min(keys, round_up(seen_by((vector + 1) * lanes - 1), block_rows));
+  }
+};
+
+// ---- one call
+
+struct Problem {
+  Problem(const AttentionSizes& sizes, const AttentionTerms& terms)
+      : sizes(sizes),
+        terms(terms),
+        group(sizes.heads / sizes.kv_heads),
+        width(round_up(sizes.width, padding)),
+        value_width(round_up(sizes.value_width, padding)),
+        offset(static_cast<std::ptrdiff_t>(sizes.keys) -
+               static_cast<std::ptrdiff_t>(sizes.queries)) {
+    // Parts are ranges of query blocks that read, and backward write, about as many keys. They
+    // depend on sizes alone, so that the order of sums does.
+    const std::size_t blocks = (sizes.queries + tile_queries - 1) / tile_queries;
+    const std::size_t parts =
+        sizes.batch * sizes.kv_heads >= enough_tasks ? 1 : std::min(blocks, enough_tasks);
+    std::size_t total = 0, sum = 0;
+    for (std::size_t i = 0; i < blocks; ++i) total += keys_of(i);
+    cuts.push_back(0);
+    for (std::size_t i = 0; i < blocks; ++i) {
+      sum += keys_of(i);
+      if (sum * parts >= total * cuts.size()) cuts.push_back(i + 1);
+    }
+    head_flops = 4.0 * static_cast<double>(total * tile_queries * group) *
+                 static_cast<double>(sizes.width + sizes.value_width);
+  }
+
+  /// How many keys the queries of a block see together.
+  std::size_t keys_of(std::size_t query_block) const {
+    if (!terms.causal) return sizes.keys;
+    const std::size_t last = std::min(sizes.queries, (query_block + 1) * tile_queries);
+    return static_cast<std::size_t>(
+        std::max<std::ptrdiff_t>(0, static_cast<std::ptrdiff_t>(last) + offset));
+  }
+  std::size_t parts() const { return cuts.size() - 1; }
+
+  /// Calls body(b, key head): on all threads if there are enough of them; else body itself must
+  /// find something to do at once.
+  template <class Body>
+  void for_heads(const Body& body) const {
+    const std::size_t heads = sizes.batch * sizes.kv_heads;
+    constexpr double task_flops = 4e6;  // worth a thread
+    const auto few = static_cast<std::size_t>(task_flops / std::max(1.0, head_flops));
+    parallel_for(heads, heads < enough_tasks ? heads : few,
+                 [&](std::size_t begin, std::size_t end) {
+                   for (std::size_t i = begin; i < end; ++i)
+                     body(i / sizes.kv_heads, i % sizes.kv_heads);
+                 });
+  }
+
+  /// Calls body(query head, first query, tile's queries) for all query blocks of a part.
+  template <class Body>
+  void for_queries(std::size_t part, std::size_t kv_head, const Body& body) const {
+    for (std::size_t h = kv_head * group; h < (kv_head + 1) * group; ++h)
+      for (std::size_t i = cuts[part]; i < cuts[part + 1]; ++i)
+        body(h, i * tile_queries, std::min(tile_queries, sizes.queries - i * tile_queries));
+  }
+
+  /// Calls body(first key, tile) for the tiles that a query block sees.
+  template <class Body>
+  void for_tiles(std::size_t first_query, std::size_t queries, const Body& body) const {
+    const std::size_t end = keys_of(first_query / tile_queries);
+    for (std::size_t j = 0; j < end; j += tile_keys)
+      body(j,
+           Tile{queries, std::min(tile_keys, end - j),
+                static_cast<std::ptrdiff_t>(first_query) + offset - static_cast<std::ptrdiff_t>(j),
+                terms.causal});
+  }
+
+  static constexpr std::size_t padding = std::max<std::size_t>(lanes, 4);
+  static constexpr std::size_t enough_tasks = 8;  // heads or parts, to keep any few threads busy
+  const AttentionSizes& sizes;
+  const AttentionTerms& terms;
+  std::size_t group, width, value_width;  // widths in whole vectors
+  std::ptrdiff_t offset;                  // the position of query 0
+  std::vector<std::size_t> cuts;          // query blocks at which parts begin, and the end
+  double head_flops;
+};
+
+/// Pieces of one pooled buffer.
+class Scratch {
+ public:
+  explicit Scratch(std::initializer_list<std::size_t> counts) {
+    std::size_t total = 0;
+    for (const std::size_t count : counts) total += round_up(count, 16);
+    buffer_ = Buffer::create(total);
+    next_ = buffer_->data();
+  }
+  real* take(std::size_t count) { return std::exchange(next_, next_ + round_up(count, 16)); }
+
+ private:
+  Ref<Buffer> buffer_;
+  real* next_;
+};
+
+/// The keys (turned) and values of one head, in rows of whole vectors.
+struct KeyValues {
+  KeyValues(const Problem& p, const Heads& k, const Heads& v, std::size_t b, std::size_t kv_head)
+      : scratch({p.sizes.keys * p.width, p.sizes.keys * p.value_width}),
+        keys(scratch.take(p.sizes.keys * p.width)),
+        values(scratch.take(p.sizes.keys * p.value_width)) {
+    parallel_for(p.sizes.keys, 1024, [&](std::size_t begin, std::size_t end) {
+      for (std::size_t j = begin; j < end; ++j) {
+        real *key = keys + j * p.width, *value = values + j * p.value_width;
+        code_row(p.terms, p.terms.turn_keys, j, 1, 1, p.sizes.width, k.at(b, kv_head, j), key);
+        std::fill(key + p.sizes.width, key + p.width, real(0));
+        std::copy_n(v.at(b, kv_head, j), p.sizes.value_width, value);
+        std::fill(value + p.sizes.value_width, value + p.value_width, real(0));
+      }
+    });
+  }
+  Scratch scratch;
+  real *keys, *values;
+};
+
+/// A block of rows in whole vectors, and its transpose.
+struct BlockOfRows {
+  BlockOfRows(Scratch& scratch, std::size_t width)
+      : width(width),
+        rows(scratch.take(tile_queries * width)),
+        transposed(scratch.take(width * tile_queries)) {}
+  static std::size_t size(std::size_t width) { return 2 * tile_queries * width; }
+
+  /// Takes `count` rows: write(i, row i).
+  template <class Write>
+  void fill(std::size_t count, std::size_t used_width, const Write& write) {
+    const std::size_t padded = round_up(count, Problem::padding);
+    std::fill_n(rows, padded * width, real(0));
+    (void)used_width;
+    for (std::size_t i = 0; i < count; ++i) write(i, rows + i * width);
+    transpose(padded, width, rows, width, transposed, tile_queries);
+  }
+
+  std::size_t width;
+  real *rows, *transposed;
+};
+
+void load_queries(const Problem& p, const Heads& q, std::size_t b, std::size_t h, std::size_t i0,
+                  std::size_t count, BlockOfRows& out) {
+  // Scores in units of log 2, so that exp2 serves.
+  out.fill(count, p.sizes.width, [&](std::size_t i, real* row) {
+    code_row(p.terms, true, static_cast<std::size_t>(p.offset) + i0 + i, 1, p.terms.scale * log2e,
+             p.sizes.width, q.at(b, h, i0 + i), row);
+  });
+}
+
+/// S^T = K Q^T, where a query of the tile sees a key.
+void products_with_keys(const Tile& tile, std::size_t depth, const real* keys, std::size_t stride,
+                        const real* queries_transposed, real* scores) {
+  multiply<Into::replace>(
+      tile.keys, tile.vectors(), {keys, stride, 1}, {queries_transposed, tile_queries},
+      {scores, tile_queries},
+      [=](std::size_t) {
+        return Range{0, depth};
+      },
+      [&](std::size_t j) { return tile.first_vector(j); });
+}
+
+/// All that is added to scores: slopes, and -inf where a query does not see a key.
+void add_terms(const Problem& p, const Tile& tile, std::size_t b, std::size_t h, std::size_t j0,
+               real* scores) {
+  const AttentionTerms& terms = p.terms;
+  if (tile.whole() && !terms.slopes && !terms.padding) return;
+  alignas(Batch) real lane[lanes];
+  for (std::size_t i = 0; i < lanes; ++i) lane[i] = static_cast<real>(i);
+  const Batch number = Batch::load_aligned(lane), never(-infinity);
+  const Batch slope(terms.slopes ? terms.slopes[h] * log2e : 0);
+  for (std::size_t j = 0; j < tile.keys; ++j) {
+    const bool padded = terms.padding && terms.padding[b * p.sizes.keys + j0 + j] != 0;
+    for (std::size_t v = tile.first_vector(j); v < tile.vectors(); ++v) {
+      real* at = scores + j * tile_queries + v * lanes;
+      const Batch distance =
+          number + Batch(static_cast<real>(tile.distance + static_cast<std::ptrdiff_t>(v * lanes) -
+                                           static_cast<std::ptrdiff_t>(j)));
+      Batch score = padded ? never : Batch::load_unaligned(at);
+      if (terms.slopes) score -= slope * abs(distance);
+      if (terms.causal) score = select(distance < Batch(0), never, score);
+      score.store_unaligned(at);
+    }
+  }
+}
+
+/// 0 or 1/(1 - p) for each weight of the tile, transposed like the scores.
+void draw_mask(const Problem& p, const Tile& tile, std::size_t b, std::size_t h, std::size_t i0,
+               std::size_t j0, real* mask) {
+  const real rate = p.terms.dropout, kept = rate == 1 ? 0 : 1 / (1 - rate);
+  const auto threshold = static_cast<std::uint32_t>(
+      std::min(std::nearbyint(static_cast<double>(rate) * 0x1p32), 0x1p32 - 1));
+  std::array<std::uint32_t, tile_keys + 4> words;
+  std::fill_n(mask, tile.keys * tile_queries, real(0));
+  for (std::size_t i = 0; i < tile.queries; ++i) {
+    const std::size_t n = ((b * p.sizes.heads + h) * p.sizes.queries + i0 + i) * p.sizes.keys + j0;
+    p.terms.stream.read_words(p.terms.stream.position() + n / 4,
+                              std::span(words).first(n % 4 + tile.keys));
+    for (std::size_t j = 0; j < tile.keys; ++j)
+      mask[j * tile_queries + i] = words[n % 4 + j] < threshold ? 0 : kept;
+  }
+}
+
+/// Applies f to the registers of `x` and of the arrays like it, where the tile was computed.
+template <class F, class... X>
+void map_tile(const Tile& tile, const F& f, X*... x) {
+  for (std::size_t v = 0; v < tile.vectors(); ++v)
+    for (std::size_t j = 0, n = v * lanes; j < tile.computed(v); ++j, n += tile_queries)
+      f(v * lanes, (x + n)...);
+}
+
+// ---- forward
+
+struct Forward {
+  Forward(const Problem& p)
+      : p(p),
+        scratch({BlockOfRows::size(p.width), tile_keys * tile_queries,
+                 p.terms.dropout > 0 ? tile_keys * tile_queries : 0, tile_queries * p.value_width,
+                 tile_queries, tile_queries, tile_queries}),
+        q(scratch, p.width),
+        scores(scratch.take(tile_keys * tile_queries)),
+        mask(scratch.take(p.terms.dropout > 0 ? tile_keys * tile_queries : 0)),
+        mixed(scratch.take(tile_queries * p.value_width)),
+        highest(scratch.take(tile_queries)),
+        total(scratch.take(tile_queries)),
+        factor(scratch.take(tile_queries)) {}
+
+  /// Turns the tile's scores into exp2(score - highest), after raising `highest`; `factor` is what
+  /// the sums so far must be multiplied by.
+  void soften(const Tile& tile) {
+    for (std::size_t v = 0; v < tile.vectors(); ++v) {
+      real* column = scores + v * lanes;
+      const std::size_t keys = tile.computed(v);
+      const Batch old = Batch::load_aligned(highest + v * lanes);
+      Batch even = old, odd = old;
+      std::size_t j = 0;
+      for (; j + 2 <= keys; j += 2) {
+        even = max(even, Batch::load_aligned(column + j * tile_queries));
+        odd = max(odd, Batch::load_aligned(column + (j + 1) * tile_queries));
+      }
+      if (j < keys) even = max(even, Batch::load_aligned(column + j * tile_queries));
+      const Batch now = max(even, odd);
+      // A query that has seen no key yet: -inf - -inf would be NaN.
+      const Batch base = select(now == Batch(-infinity), Batch(0), now);
+      Batch sum(0);
+      for (j = 0; j < keys; ++j) {
+        const Batch weight = exp2_of(Batch::load_aligned(column + j * tile_queries) - base);
+        weight.store_aligned(column + j * tile_queries);
+        sum += weight;
+      }
+      const Batch change = exp2_of(old - base);
+      now.store_aligned(highest + v * lanes);
+      change.store_aligned(factor + v * lanes);
+      xsimd::fma(Batch::load_aligned(total + v * lanes), change, sum)
+          .store_aligned(total + v * lanes);
+    }
+  }
+
+  void run(const KeyValues& kv, const Heads& queries, std::size_t b, std::size_t h, std::size_t i0,
+           std::size_t count, const MutableHeads& out, real* lse) {
+    load_queries(p, queries, b, h, i0, count, q);
+    std::fill_n(highest, tile_queries, -infinity);
+    std::fill_n(total, tile_queries, real(0));
+    std::fill_n(mixed, count * p.value_width, real(0));
+    p.for_tiles(i0, count, [&](std::size_t j0, const Tile& tile) {
+      products_with_keys(tile, p.sizes.width, kv.keys + j0 * p.width, p.width, q.transposed,
+                         scores);
+      add_terms(p, tile, b, h, j0, scores);
+      soften(tile);
+      if (p.terms.dropout > 0) {
+        draw_mask(p, tile, b, h, i0, j0, mask);
+        map_tile(
+            tile,
+            [](std::size_t, real* weight, const real* kept) {
+              (Batch::load_aligned(weight) * Batch::load_aligned(kept)).store_aligned(weight);
+            },
+            scores, mask);
+      }
+      multiply<Into::scale_add>(
+          count, p.value_width / lanes, {scores, 1, tile_queries},
+          {kv.values + j0 * p.value_width, p.value_width}, {mixed, p.value_width},
+          [&](std::size_t i) {
+            return Range{0, tile.seen_by(i + block_rows - 1)};
+          },
+          from_start, factor);
+    });
+    for (std::size_t i = 0; i < count; ++i) {
+      const real sum = total[i];
+      scale_row(sum == 0 ? 0 : 1 / sum, p.sizes.value_width, mixed + i * p.value_width,
+                out.at(b, h, i0 + i));
+      lse[i0 + i] = sum == 0 ? -infinity : highest[i] * ln2 + std::log(sum);
+    }
+  }
+
+  const Problem& p;
+  Scratch scratch;
+  BlockOfRows q;
+  real *scores, *mask, *mixed, *highest, *total, *factor;
+};
+
+// ---- backward
+
+struct Backward {
+  Backward(const Problem& p)
+      : p(p),
+        scratch({BlockOfRows::size(p.width), BlockOfRows::size(p.value_width),
+                 3 * tile_keys * tile_queries, tile_queries * p.width, tile_queries, tile_queries}),
+        q(scratch, p.width),
+        grad(scratch, p.value_width),
+        weights(scratch.take(tile_keys * tile_queries)),
+        slopes(scratch.take(tile_keys * tile_queries)),
+        mask(scratch.take(tile_keys * tile_queries)),
+        dq(scratch.take(tile_queries * p.width)),
+        log_sum(scratch.take(tile_queries)),
+        delta(scratch.take(tile_queries)) {}
+
+  /// From dL/d(weights) in `slopes`, with weights P = exp2(score - lse) and the mask Z of dropout:
+  /// dL/d(score) = P (dP Z - D), and Z P in `weights`, which is what met the values.
+  void pull_softmax(const Tile& tile) {
+    const bool dropped = p.terms.dropout > 0;
+    map_tile(
+        tile,
+        [&](std::size_t query, real* weight, real* slope, const real* kept) {
+          const Batch difference =
+              Batch::load_aligned(weight) - Batch::load_aligned(log_sum + query);
+          // No weight exceeds 1, however much the rounding of huge scores says so.
+          const Batch w = exp2_of(min(Batch(0), difference));
+          Batch dw = Batch::load_aligned(slope);
+          if (dropped) dw *= Batch::load_aligned(kept);
+          (w * (dw - Batch::load_aligned(delta + query))).store_aligned(slope);
+          (dropped ? w * Batch::load_aligned(kept) : w).store_aligned(weight);
+        },
+        weights, slopes, mask);
+  }
+
+  /// Writes dq of a query block; adds to the sums of its keys and values.
+  void run(const KeyValues& kv, const Heads& queries, const Heads& out, const Heads& grads,
+           const real* lse, std::size_t b, std::size_t h, std::size_t i0, std::size_t count,
+           const MutableHeads& dqueries, real* dkeys, real* dvalues) {
+    load_queries(p, queries, b, h, i0, count, q);
+    grad.fill(count, p.sizes.value_width, [&](std::size_t i, real* row) {
+      const real *from = grads.at(b, h, i0 + i), *value = out.at(b, h, i0 + i);
+      std::copy_n(from, p.sizes.value_width, row);
+      // sum_j P_ij dP_ij = sum_j P_ij <dO_i, v_j> = <dO_i, O_i>, dropout or not
+      real products[4] = {};
+      for (std::size_t c = 0; c < p.sizes.value_width; ++c) products[c % 4] += from[c] * value[c];
+      delta[i] = (products[0] + products[1]) + (products[2] + products[3]);
+      log_sum[i] = lse[i0 + i] == -infinity ? infinity : lse[i0 + i] * log2e;
+    });
+    // Lanes behind the last query, like a query that sees no key, get weights of 0.
+    std::fill(log_sum + count, log_sum + tile_queries, infinity);
+    std::fill(delta + count, delta + tile_queries, real(0));
+    std::fill_n(dq, count * p.width, real(0));
+    const std::size_t vectors = p.width / lanes, value_vectors = p.value_width / lanes;
+    p.for_tiles(i0, count, [&](std::size_t j0, const Tile& tile) {
+      const real *keys = kv.keys + j0 * p.width, *values = kv.values + j0 * p.value_width;
+      products_with_keys(tile, p.sizes.width, keys, p.width, q.transposed, weights);
+      products_with_keys(tile, p.sizes.value_width, values, p.value_width, grad.transposed, slopes);
+      add_terms(p, tile, b, h, j0, weights);
+      if (p.terms.dropout > 0) draw_mask(p, tile, b, h, i0, j0, mask);
+      pull_softmax(tile);
+      const auto seers = [&](std::size_t j) { return Range{tile.first_query(j), count}; };
+      multiply<Into::add>(tile.keys, value_vectors, {weights, tile_queries, 1},
+                          {grad.rows, p.value_width}, {dvalues + j0 * p.value_width, p.value_width},
+                          seers, from_start);
+      multiply<Into::add>(tile.keys, vectors, {slopes, tile_queries, 1}, {q.rows, p.width},
+                          {dkeys + j0 * p.width, p.width}, seers, from_start);
+      multiply<Into::add>(
+          count, vectors, {slopes, 1, tile_queries}, {keys, p.width}, {dq, p.width},
+          [&](std::size_t i) {
+            return Range{0, tile.seen_by(i + block_rows - 1)};
+          },
+          from_start);
+    });
+    for (std::size_t i = 0; i < count; ++i)
+      code_row(p.terms, true, static_cast<std::size_t>(p.offset) + i0 + i, -1, p.terms.scale,
+               p.sizes.width, dq + i * p.width, dqueries.at(b, h, i0 + i));
+  }
+
+  const Problem& p;
+  Scratch scratch;
+  BlockOfRows q, grad;
+  real *weights, *slopes, *mask, *dq, *log_sum, *delta;
+};
+
+}  // namespace
+
+void attention(const AttentionSizes& sizes, const AttentionTerms& terms, const Heads& q,
+               const Heads& k, const Heads& v, const MutableHeads& out, real* lse) {
+  if (sizes.batch * sizes.heads * sizes.queries == 0) return;
+  const Problem p(sizes, terms);
+  p.for_heads([&](std::size_t b, std::size_t kv_head) {
+    const KeyValues kv(p, k, v, b, kv_head);
+    parallel_for(p.parts(), 1, [&](std::size_t begin, std::size_t end) {
+      Forward forward(p);
+      for (std::size_t part = begin; part < end; ++part)
+        p.for_queries(part, kv_head, [&](std::size_t h, std::size_t i0, std::size_t count) {
+          forward.run(kv, q, b, h, i0, count, out, lse + (b * sizes.heads + h) * sizes.queries);
+        });
+    });
+  });
+}
+
+void attention_vjp(const AttentionSizes& sizes, const AttentionTerms& terms, const Heads& q,
+                   const Heads& k, const Heads& v, const Heads& out, const real* lse,
+                   const Heads& grad, const MutableHeads& dq, const MutableHeads& dk,
+                   const MutableHeads& dv) {
+  if (sizes.batch * sizes.heads == 0) return;
+  const Problem p(sizes, terms);
+  p.for_heads([&](std::size_t b, std::size_t kv_head) {
+    const KeyValues kv(p, k, v, b, kv_head);
+    // Each part adds up the gradients of the keys that it sees in sums of its own.
+    const std::size_t row = p.width + p.value_width, parts = p.parts();
+    std::vector<Scratch> sums;
+    std::vector<real*> dkeys, dvalues;
+    std::vector<std::size_t> rows;
+    for (std::size_t part = 0; part < parts; ++part) {
+      rows.push_back(p.keys_of(p.cuts[part + 1] - 1));
+      sums.emplace_back(Scratch({rows[part] * row}));
+      dkeys.push_back(sums[part].take(rows[part] * row));
+      dvalues.push_back(dkeys[part] + rows[part] * p.width);
+    }
+    parallel_for(parts, 1, [&](std::size_t begin, std::size_t end) {
+      Backward backward(p);
+      for (std::size_t part = begin; part < end; ++part) {
+        std::fill_n(dkeys[part], rows[part] * row, real(0));
+        p.for_queries(part, kv_head, [&](std::size_t h, std::size_t i0, std::size_t count) {
+          backward.run(kv, q, out, grad, lse + (b * sizes.heads + h) * sizes.queries, b, h, i0,
+                       count, dq, dkeys[part], dvalues[part]);
+        });
+      }
+    });
+    // The last part sees all keys that any part sees: the others are added to it, in order.
+    parallel_for(sizes.keys, 1024, [&](std::size_t begin, std::size_t end) {
+      for (std::size_t j = begin; j < end; ++j) {
+        real *to_key = dk.at(b, kv_head, j), *to_value = dv.at(b, kv_head, j);
+        if (parts == 0 || j >= rows[parts - 1]) {
+          std::fill_n(to_key, sizes.width, real(0));
+          std::fill_n(to_value, sizes.value_width, real(0));
+          continue;
+        }
+        real* key = dkeys[parts - 1] + j * p.width;
+        real* value = dvalues[parts - 1] + j * p.value_width;
+        for (std::size_t part = 0; part + 1 < parts; ++part) {
+          if (j >= rows[part]) continue;
+          for (std::size_t c = 0; c < p.width; ++c) key[c] += dkeys[part][j * p.width + c];
+          for (std::size_t c = 0; c < p.value_width; ++c)
+            value[c] += dvalues[part][j * p.value_width + c];
+        }
+        // The queries of a tile carry scale log2(e); the scale belongs here, the rest does not.
+        code_row(terms, terms.turn_keys, j, -1, ln2, sizes.width, key, to_key);
+        std::copy_n(value, sizes.value_width, to_value);
+      }
+    });
+  });
+}
+
+}  // namespace xgrad::inline XGRAD_PRECISION::kernels
