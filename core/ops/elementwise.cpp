@@ -6,6 +6,7 @@
 #include <numbers>
 
 #include <xgrad/core/kernels/map.hpp>
+#include <xgrad/core/kernels/normal.hpp>
 #include <xgrad/core/ops.hpp>
 #include <xgrad/core/record.hpp>
 
@@ -46,10 +47,6 @@ Batch up_to_overflow(const F& f, const Batch& x) {
 // Where exp overflows to infinity its reciprocal is the 0 that is wanted.
 Batch sigmoid(const Batch& x) { return real(1) / (real(1) + exp(-x)); }
 
-// Phi(x), the distribution function of the standard normal; erfc keeps digits where 1 + erf would
-// cancel.
-Batch normal_cdf(const Batch& x) { return real(0.5) * erfc(x * real(-1 / std::numbers::sqrt2)); }
-
 template <class X>
 X normal_pdf(const X& x) {
   return real(std::numbers::inv_sqrtpi / std::numbers::sqrt2) * exp(real(-0.5) * (x * x));
@@ -57,10 +54,17 @@ X normal_pdf(const X& x) {
 
 // What the derivative of gelu is made of, for its own derivatives.
 Tensor normal_cdf(const Tensor& x) {
-  return record("normal_cdf", {x}, map([](const Batch& v) { return normal_cdf(v); }, x),
-                Keep::inputs,
-                [](auto& r) { pull_back(r, [](const auto& v) { return normal_pdf(v); }); });
+  return record(
+      "normal_cdf", {x}, map([](const Batch& v) { return kernels::normal(v).distribution; }, x),
+      Keep::inputs, [](auto& r) { pull_back(r, [](const auto& v) { return normal_pdf(v); }); });
 }
+
+// (x Phi(x))' = Phi(x) + x phi(x)
+Batch gelu_slope(const Batch& x) {
+  const auto [distribution, density] = kernels::normal(x);
+  return distribution + x * density;
+}
+Tensor gelu_slope(const Tensor& x) { return normal_cdf(x) + x * normal_pdf(x); }
 
 }  // namespace
 
@@ -180,12 +184,9 @@ Tensor softplus(const Tensor& x) {
 
 Tensor gelu(const Tensor& x, Gelu form) {
   if (form == Gelu::erf)
-    return record("gelu", {x}, map([](const Batch& v) { return v * normal_cdf(v); }, x),
-                  Keep::inputs, [](auto& r) {
-                    pull_back(r, [](const auto& v) {
-                      return normal_cdf(v) + v * normal_pdf(v);
-                    });  // Phi' is the density
-                  });
+    return record(
+        "gelu", {x}, map([](const Batch& v) { return v * kernels::normal(v).distribution; }, x),
+        Keep::inputs, [](auto& r) { pull_back(r, [](const auto& v) { return gelu_slope(v); }); });
   // (1 + tanh u) / 2 = sigmoid(2u): one exponential, and no cancellation for negative x.
   constexpr real a = real(2 * std::numbers::sqrt2 * std::numbers::inv_sqrtpi),
                  b = a * real(0.044715);  // 2u = a x + b x^3

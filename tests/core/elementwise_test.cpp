@@ -50,7 +50,9 @@ const std::vector<Function>& functions() {
       {"softplus", [](const Tensor& x) { return softplus(x); },
        [](double x) { return std::max(x, 0.0) + std::log1p(std::exp(-std::abs(x))); }, -80, 80},
       {"gelu erf", [](const Tensor& x) { return gelu(x); },
-       [](double x) { return x / 2 * std::erfc(-x / std::sqrt(2)); }, -2, 9, 32},
+       [](double x) { return x / 2 * std::erfc(-x / std::sqrt(2)); }, -2, 9, 8},
+      {"gelu erf, lower tail", [](const Tensor& x) { return gelu(x); },
+       [](double x) { return x / 2 * std::erfc(-x / std::sqrt(2)); }, -12, -2, 48},
       {"gelu tanh", [](const Tensor& x) { return gelu(x, Gelu::tanh); },
        [](double x) {
          const double u = std::sqrt(2 / std::acos(-1.0)) * (x + 0.044715 * x * x * x);
