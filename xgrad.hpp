@@ -6,6 +6,7 @@
 #include <xgrad/core/memory.hpp>
 #include <xgrad/core/ops.hpp>
 #include <xgrad/core/parallel.hpp>
+#include <xgrad/core/pause.hpp>
 #include <xgrad/core/random.hpp>
 #include <xgrad/core/recompute.hpp>
 #include <xgrad/core/tape.hpp>

@@ -22,7 +22,7 @@ int main(int argc, char** argv) {
           cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, N, N, N, 1, a.data(), N, b.data(),
                       N, 0, c.mutable_data(), N);
         else
-          kernels::gemm(n, n, n, {a.data(), n}, {b.data(), n}, 0, c.mutable_data(), n);
+          kernels::gemm(n, n, n, {a.data(), n}, {b.data(), n}, c.mutable_data(), n);
       },
       [&] { return static_cast<double>(c.data()[n + 1]); });
 }

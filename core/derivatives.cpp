@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include <xgrad/core/ops.hpp>
+#include <xgrad/core/pause.hpp>
 #include <xgrad/core/record.hpp>
 
 namespace xgrad::inline XGRAD_PRECISION {

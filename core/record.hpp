@@ -88,6 +88,18 @@ class Pull {
     }
   }
 
+  /// For kernels that can add to what is there: fill(numbers, add) on the gradient of input i,
+  /// to be added to if `add`, else written for the first time. Not for recorded readings.
+  template <class F>
+  void into(std::size_t i, const F& fill) {
+    if (!needs(i)) return;
+    if (Array* sum = Sweep::writable(*sweep_.slot(entry_.inputs[i].tensor)))
+      return fill(sum->data(), true);
+    Tensor contribution = Tensor::empty(shape(i));
+    fill(contribution.mutable_data(), false);
+    sweep_.add(entry_, i, std::move(contribution));
+  }
+
  private:
   static const Numbers& numbers(const Tensor& x) {
     if constexpr (recorded)
@@ -125,15 +137,16 @@ struct EntryOf final : Entry {
 
 /// How many inputs want a gradient; none if no tape records.
 std::size_t count_wanting(const InputList& inputs);
-void append(std::unique_ptr<Entry> entry, const InputList& inputs, const Tensor& output, Keep keep);
+void append(std::unique_ptr<Entry> entry, const InputList& inputs, std::size_t wanting,
+            const Tensor& output, Keep keep);
 
 template <class V, class F>
 Tensor record(const char* op, const char* composite, const InputList& inputs, V&& value, Keep keep,
               F rule) {
   Tensor output = evaluate(op, inputs, std::forward<V>(value));
-  if (count_wanting(inputs) > 0)
+  if (const std::size_t wanting = count_wanting(inputs))
     append(std::make_unique<EntryOf<F>>(op, composite, inputs.size(), std::move(rule)), inputs,
-           output, keep);
+           wanting, output, keep);
   check_finite(op, inputs, output);
   return output;
 }

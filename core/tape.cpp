@@ -1,6 +1,7 @@
 // The engine: writing operations down and reading them backwards. With record.hpp this is all there
 // is. Derivatives are not here, each operation brings its own; what is refused is in guards.cpp.
 #include <xgrad/core/ops.hpp>
+#include <xgrad/core/pause.hpp>
 #include <xgrad/core/record.hpp>
 #include <xgrad/core/scope.hpp>
 
@@ -34,9 +35,8 @@ std::size_t detail::count_wanting(const InputList& inputs) {
   return count;
 }
 
-void detail::append(std::unique_ptr<Entry> entry, const InputList& inputs, const Tensor& output,
-                    Keep keep) {
-  const std::size_t wanting = count_wanting(inputs);
+void detail::append(std::unique_ptr<Entry> entry, const InputList& inputs, std::size_t wanting,
+                    const Tensor& output, Keep keep) {
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     const bool another_wants = wanting > (inputs[i].requires_grad() ? 1 : 0);
     entry->inputs[i] = Saved(inputs[i], keep == Keep::everything || keep == Keep::inputs ||

@@ -119,17 +119,4 @@ class Tape {
   std::vector<std::unique_ptr<Entry>> entries_;
 };
 
-/// Stops recording while it lives: `{ Pause pause; accuracy(model(x)); }`
-class Pause {
- public:
-  Pause() : Pause(nullptr) {}
-  ~Pause() { Tape::current_ = paused_; }
-  Pause(const Pause&) = delete;
-
- private:
-  friend class Tape;
-  explicit Pause(Tape* instead) : paused_(std::exchange(Tape::current_, instead)) {}
-  Tape* const paused_;
-};
-
 }  // namespace xgrad::inline XGRAD_PRECISION

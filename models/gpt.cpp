@@ -5,6 +5,7 @@
 #include <cmath>
 #include <numeric>
 
+#include <xgrad/core/pause.hpp>
 #include <xgrad/core/recompute.hpp>
 #include <xgrad/nn/init.hpp>
 

@@ -80,6 +80,26 @@ Tensor tall(const Tensor& x) {
   return reshape(x, {element_count(Shape(x.shape().begin(), x.shape().end() - 1)), x.size(-1)});
 }
 
+/// Hands input i the gradient a b, a product of tall matrices that has as many elements. Read raw,
+/// it is added up where it belongs, without a matrix in between.
+template <class R>
+void to_product(R& r, std::size_t i, const Tensor& a, const Tensor& b, MatmulOptions options) {
+  if constexpr (R::recorded) {
+    r.to(i, reshape(matmul(tall(a), tall(b), options), r.shape(i)));
+  } else {
+    const auto rows = [](const Tensor& x) {
+      return x.size() / std::max<std::size_t>(1, x.size(-1));
+    };
+    const std::size_t m = options.transpose_a ? a.size(-1) : rows(a),
+                      k = options.transpose_a ? rows(a) : a.size(-1),
+                      n = options.transpose_b ? rows(b) : b.size(-1);
+    r.into(i, [&](real* sum, bool add) {
+      kernels::gemm(m, n, k, {a.data(), a.size(-1), options.transpose_a},
+                    {b.data(), b.size(-1), options.transpose_b}, sum, n, {.accumulate = add});
+    });
+  }
+}
+
 }  // namespace
 
 Tensor matmul(const Tensor& a, const Tensor& b, MatmulOptions options) {
@@ -105,24 +125,25 @@ Tensor matmul(const Tensor& a, const Tensor& b, MatmulOptions options) {
   return record("matmul", {a, b}, product(a, b, options), Keep::others, [ta, tb](auto& r) {
     // With A' and B' the operands as read, C = A' B' and G = dL/dC:  dA' = G B'^T,  dB' = A'^T G.
     // A transposed operand takes the transpose of its gradient, by swapping the factors.
+    // A right factor that all matrices share sums over them: one tall product.
+    const bool shared = r.shape(1).size() == 2 && !ta;
     if (r.needs(0)) {
-      if (ta)
+      if (shared)
+        to_product(r, 0, r.grad(), r.in(1), {.transpose_b = !tb});
+      else if (ta)
         r.to(0, matmul(r.in(1), r.grad(), {.transpose_a = tb, .transpose_b = true}));
       else
         r.to(0, matmul(r.grad(), r.in(1), {.transpose_b = !tb}));
     }
     if (r.needs(1)) {
-      if (r.shape(1).size() == 2 &&
-          !ta) {  // a shared right factor sums over the batch: one tall product
-        if (tb)
-          r.to(1, matmul(tall(r.grad()), tall(r.in(0)), {.transpose_a = true}));
-        else
-          r.to(1, matmul(tall(r.in(0)), tall(r.grad()), {.transpose_a = true}));
-      } else if (tb) {
+      if (shared && tb)
+        to_product(r, 1, r.grad(), r.in(0), {.transpose_a = true});
+      else if (shared)
+        to_product(r, 1, r.in(0), r.grad(), {.transpose_a = true});
+      else if (tb)
         r.to(1, matmul(r.grad(), r.in(0), {.transpose_a = true, .transpose_b = ta}));
-      } else {
+      else
         r.to(1, matmul(r.in(0), r.grad(), {.transpose_a = !ta}));
-      }
     }
   });
 }
@@ -145,8 +166,8 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
   kernels::gemm(rows, out, in, {x.data(), in}, {weight.data(), in, true}, y.mutable_data(), out,
                 {.bias = bias.data()});
   return record("linear", {x, weight, bias}, y, Keep::others, [](auto& r) {
-    if (r.needs(0)) r.to(0, matmul(r.grad(), r.in(1)));
-    if (r.needs(1)) r.to(1, matmul(tall(r.grad()), tall(r.in(0)), {.transpose_a = true}));
+    if (r.needs(0)) to_product(r, 0, r.grad(), r.in(1), {});
+    if (r.needs(1)) to_product(r, 1, r.grad(), r.in(0), {.transpose_a = true});
     r.to(2, r.grad());
   });
 }

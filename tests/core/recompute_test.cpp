@@ -1,5 +1,6 @@
 // checkpoint(): the same gradients for less memory.
 #include <xgrad/core/ops.hpp>
+#include <xgrad/core/pause.hpp>
 #include <xgrad/core/recompute.hpp>
 
 #include "catch.hpp"

@@ -3,6 +3,7 @@
 #include <thread>
 
 #include <xgrad/core/ops.hpp>
+#include <xgrad/core/pause.hpp>
 #include <xgrad/core/record.hpp>
 #include <xgrad/nn/module.hpp>
 
