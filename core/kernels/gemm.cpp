@@ -31,6 +31,7 @@ constexpr std::size_t block_rows = 96;          // rows of A that one task works
 constexpr std::size_t scratch_limit = 4 << 20;  // numbers of B that are packed at a time
 constexpr std::size_t few_rows = 16;            // up to here a copy of B does not pay
 constexpr double task_work = 2e6;               // multiply-adds that are worth waking a thread for
+constexpr std::size_t enough_tasks = 16;        // to keep any few threads busy to the end
 
 std::size_t round_up(std::size_t value, std::size_t unit) {
   return (value + unit - 1) / unit * unit;
@@ -40,14 +41,14 @@ std::size_t round_up(std::size_t value, std::size_t unit) {
 struct Left {
   const real* data;
   std::size_t row_stride, step_stride;
-  Left at(std::size_t i, std::size_t p) const {
-    return {data + i * row_stride + p * step_stride, row_stride, step_stride};
+  const real* at(std::size_t i, std::size_t p) const {
+    return data + i * row_stride + p * step_stride;
   }
 };
 
 /// Where a tile's sums go: `rows` rows of C, one register of columns after another, of which the
 /// last holds `tail` numbers.
-struct Right {
+struct Target {
   real* data;
   std::size_t stride;
   std::size_t tail;
@@ -57,15 +58,21 @@ struct Right {
 
 /// C[i, j] (+)= sum over p < steps of A[i, p] B[p, j], for one tile.
 template <std::size_t rows, std::size_t vectors>
-void tile(std::size_t steps, Left a, const real* b, Right c) {
+void tile(std::size_t steps, Left a, const real* b, Target c) {
   Batch sum[rows][vectors];
   for (auto& line : sum)
     for (Batch& value : line) value = Batch(0);
+  // A store waits for its line of C: asked for now, it is there by the end. (Not where A is read
+  // down its columns, a line for each step; that needs all the lines that can be under way.)
+  if (a.step_stride == 1)
+    for (std::size_t i = 0; i < rows; ++i)
+      for (std::size_t j = 0; j < vectors; ++j)
+        __builtin_prefetch(c.data + i * c.stride + j * lanes, 1);
   for (std::size_t p = 0; p < steps; ++p, b += vectors * lanes) {
     Batch right[vectors];
     for (std::size_t j = 0; j < vectors; ++j) right[j] = Batch::load_unaligned(b + j * lanes);
     for (std::size_t i = 0; i < rows; ++i) {
-      const Batch left(*a.at(i, p).data);
+      const Batch left(*a.at(i, p));
       for (std::size_t j = 0; j < vectors; ++j) sum[i][j] = xsimd::fma(left, right[j], sum[i][j]);
     }
   }
@@ -84,11 +91,11 @@ void tile(std::size_t steps, Left a, const real* b, Right c) {
 
 /// All tiles of a block of rows over one panel: as high as they can be, then halves for the rest.
 template <std::size_t vectors, std::size_t rows = tile_rows>
-void tiles(std::size_t begin, std::size_t end, std::size_t steps, Left a, const real* b, Right c) {
+void tiles(std::size_t begin, std::size_t end, std::size_t steps, Left a, const real* b, Target c) {
   for (; begin + rows <= end; begin += rows) {
-    Right here = c;
+    Target here = c;
     here.data += begin * c.stride;
-    tile<rows, vectors>(steps, a.at(begin, 0), b, here);
+    tile<rows, vectors>(steps, {a.at(begin, 0), a.row_stride, a.step_stride}, b, here);
   }
   if constexpr (rows > 1) tiles<vectors, rows / 2>(begin, end, steps, a, b, c);
 }
@@ -119,53 +126,69 @@ void pack(Matrix b, std::size_t p, std::size_t steps, std::size_t j, std::size_t
     }
 }
 
-/// The product for columns [first, last) of C.
-void multiply(std::size_t m, std::size_t first, std::size_t last, std::size_t k, Matrix a, Matrix b,
-              real* c, std::size_t c_stride, GemmOptions options) {
-  const std::size_t n = last - first, padded = round_up(n, lanes);
-  const std::size_t panels = (n + panel_width - 1) / panel_width, passes = (k + depth - 1) / depth;
-  const Ref<Buffer> packed = Buffer::create(k * padded);
-  // Pass by pass, each panel behind the one before it.
-  const auto panel = [=, data = packed->data()](std::size_t pass, std::size_t index) {
-    const std::size_t steps = std::min(depth, k - pass * depth);
-    return data + pass * depth * padded + index * panel_width * steps;
-  };
-  parallel_for(passes * panels, 1 + row::block / (depth * panel_width),
-               [&](std::size_t begin, std::size_t end) {
-                 for (std::size_t i = begin; i < end; ++i) {
-                   const std::size_t pass = i / panels, j = i % panels * panel_width;
-                   pack(b, pass * depth, std::min(depth, k - pass * depth), first + j,
-                        std::min(panel_width, n - j), panel(pass, i % panels));
-                 }
-               });
+/// A product whose right factor is packed whole.
+struct Product {
+  std::size_t m, n, k;
+  Matrix a, b;
+  real* c;
+  std::size_t c_stride;
+  GemmOptions options;
 
-  const Left left{a.data, a.transposed ? 1 : a.stride, a.transposed ? a.stride : 1};
-  const std::size_t height = std::min(block_rows, round_up(m, tile_rows));
-  const std::size_t blocks = (m + height - 1) / height;
-  // Few rows: the panels are spread over the threads too.
-  const std::size_t group = blocks >= 16 ? panels : std::max<std::size_t>(1, panels * blocks / 16);
-  const std::size_t groups = (panels + group - 1) / group;
-  const double work = static_cast<double>(height * k) * static_cast<double>(group * panel_width);
-  parallel_for(
-      blocks * groups, 1 + static_cast<std::size_t>(task_work / work),
-      [&](std::size_t begin, std::size_t end) {
-        for (std::size_t task = begin; task < end; ++task) {
-          const std::size_t top = task / groups * height, bottom = std::min(m, top + height);
-          const std::size_t stop = std::min(panels, (task % groups + 1) * group);
-          for (std::size_t pass = 0; pass < passes; ++pass)
-            for (std::size_t index = task % groups * group; index < stop; ++index) {
-              const std::size_t j = index * panel_width, width = std::min(panel_width, n - j);
-              const std::size_t vectors = (width + lanes - 1) / lanes;
-              const Right to{c + first + j, c_stride, width - (vectors - 1) * lanes,
-                             options.accumulate || pass > 0,
-                             options.bias && pass == 0 ? options.bias + first + j : nullptr};
-              const std::size_t steps = std::min(depth, k - pass * depth);
-              const auto run = vectors == 3 ? tiles<3> : vectors == 2 ? tiles<2> : tiles<1>;
-              run(top, bottom, steps, left.at(0, pass * depth), panel(pass, index), to);
-            }
-        }
-      });
-}
+  std::size_t passes() const { return (k + depth - 1) / depth; }
+  std::size_t panels() const { return (n + panel_width - 1) / panel_width; }
+  std::size_t steps(std::size_t pass) const { return std::min(depth, k - pass * depth); }
+  std::size_t width(std::size_t panel) const {
+    return std::min(panel_width, n - panel * panel_width);
+  }
+  /// How many numbers are packed before this panel: pass by pass, one panel behind the other.
+  std::size_t offset(std::size_t pass, std::size_t panel) const {
+    return pass * depth * round_up(n, lanes) + panel * panel_width * steps(pass);
+  }
+
+  /// Rows [top, bottom) of C for panels [first, last).
+  void multiply(std::size_t top, std::size_t bottom, std::size_t first, std::size_t last,
+                const real* packed) const {
+    const Left whole{a.data, a.transposed ? 1 : a.stride, a.transposed ? a.stride : 1};
+    for (std::size_t pass = 0; pass < passes(); ++pass)
+      for (std::size_t panel = first; panel < last; ++panel) {
+        const std::size_t j = panel * panel_width, vectors = (width(panel) + lanes - 1) / lanes;
+        const Left left{whole.at(top, pass * depth), whole.row_stride, whole.step_stride};
+        const Target target{c + top * c_stride + j, c_stride, width(panel) - (vectors - 1) * lanes,
+                            options.accumulate || pass > 0,
+                            options.bias && pass == 0 ? options.bias + j : nullptr};
+        const auto run = vectors == 3 ? tiles<3> : vectors == 2 ? tiles<2> : tiles<1>;
+        run(0, bottom - top, steps(pass), left, packed + offset(pass, panel), target);
+      }
+  }
+
+  void run() const {
+    const Ref<Buffer> packed = Buffer::create(k * round_up(n, lanes));
+    parallel_for(passes() * panels(), 1 + row::block / (depth * panel_width),
+                 [&](std::size_t begin, std::size_t end) {
+                   for (std::size_t i = begin; i < end; ++i) {
+                     const std::size_t pass = i / panels(), panel = i % panels();
+                     pack(b, pass * depth, steps(pass), panel * panel_width, width(panel),
+                          packed->data() + offset(pass, panel));
+                   }
+                 });
+    const std::size_t height = std::min(block_rows, round_up(m, tile_rows));
+    const std::size_t blocks = (m + height - 1) / height;
+    // Few blocks of rows: the panels are spread over the threads too.
+    const std::size_t group = blocks >= enough_tasks
+                                  ? panels()
+                                  : std::max<std::size_t>(1, panels() * blocks / enough_tasks);
+    const std::size_t groups = (panels() + group - 1) / group;
+    const double work = static_cast<double>(height * k) * static_cast<double>(group * panel_width);
+    parallel_for(blocks * groups, 1 + static_cast<std::size_t>(task_work / work),
+                 [&](std::size_t begin, std::size_t end) {
+                   for (std::size_t i = begin; i < end; ++i) {
+                     const std::size_t top = i / groups * height, first = i % groups * group;
+                     multiply(top, std::min(m, top + height), first,
+                              std::min(panels(), first + group), packed->data());
+                   }
+                 });
+  }
+};
 
 /// A tile of C for B transposed, where rows of both factors are read side by side: sums of whole
 /// registers, folded at the end.
@@ -226,9 +249,14 @@ void gemm(std::size_t m, std::size_t n, std::size_t k, Matrix a, Matrix b, real*
   }
   if (m <= few_rows && b.transposed && !a.transposed)
     return multiply_few(m, n, k, a, b, c, c_stride, options);
+  // In strips, if packing all of B would take too much memory.
   const std::size_t strip = std::max(panel_width, scratch_limit / k / panel_width * panel_width);
-  for (std::size_t first = 0; first < n; first += strip)
-    multiply(m, first, std::min(n, first + strip), k, a, b, c, c_stride, options);
+  for (std::size_t first = 0; first < n; first += strip) {
+    Product strip_of{m, std::min(strip, n - first), k, a, b, c + first, c_stride, options};
+    strip_of.b.data += b.transposed ? first * b.stride : first;
+    if (options.bias) strip_of.options.bias += first;
+    strip_of.run();
+  }
 }
 
 }  // namespace xgrad::inline XGRAD_PRECISION::kernels
