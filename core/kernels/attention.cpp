@@ -16,10 +16,13 @@
 #include <cmath>
 #include <limits>
 #include <numbers>
+#include <span>
+#include <utility>
 #include <vector>
 
 #include <xsimd/xsimd.hpp>
 
+#include <xgrad/core/kernels/reduce_row.hpp>
 #include <xgrad/core/memory.hpp>
 #include <xgrad/core/parallel.hpp>
 #include <xgrad/core/tensor.hpp>
@@ -27,8 +30,8 @@
 namespace xgrad::inline XGRAD_PRECISION::kernels {
 namespace {
 
-using Batch = xsimd::batch<real>;
-constexpr std::size_t lanes = Batch::size;
+using row::Batch;
+using row::lanes;
 constexpr real infinity = std::numeric_limits<real>::infinity();
 constexpr auto log2e = static_cast<real>(std::numbers::log2e);
 constexpr auto ln2 = static_cast<real>(std::numbers::ln2);
@@ -381,12 +384,11 @@ struct BlockOfRows {
         transposed(scratch.take(width * tile_queries)) {}
   static std::size_t size(std::size_t width) { return 2 * tile_queries * width; }
 
-  /// Takes `count` rows: write(i, row i).
+  /// Takes `count` rows: write(i, row i). Lanes that are left over hold zeros.
   template <class Write>
-  void fill(std::size_t count, std::size_t used_width, const Write& write) {
+  void fill(std::size_t count, const Write& write) {
     const std::size_t padded = round_up(count, Problem::padding);
     std::fill_n(rows, padded * width, real(0));
-    (void)used_width;
     for (std::size_t i = 0; i < count; ++i) write(i, rows + i * width);
     transpose(padded, width, rows, width, transposed, tile_queries);
   }
@@ -398,7 +400,7 @@ struct BlockOfRows {
 void load_queries(const Problem& p, const Heads& q, std::size_t b, std::size_t h, std::size_t i0,
                   std::size_t count, BlockOfRows& out) {
   // Scores in units of log 2, so that exp2 serves.
-  out.fill(count, p.sizes.width, [&](std::size_t i, real* row) {
+  out.fill(count, [&](std::size_t i, real* row) {
     code_row(p.terms, true, static_cast<std::size_t>(p.offset) + i0 + i, 1, p.terms.scale * log2e,
              p.sizes.width, q.at(b, h, i0 + i), row);
   });
@@ -554,7 +556,142 @@ struct Forward {
   real *scores, *mask, *mixed, *highest, *total, *factor;
 };
 
+// ---- one query
+
+/// Forward for a single query per head, as when a text is written token by token: a long run over
+/// keys and values, each read once, where they lie. Bound by memory, so nothing is copied into
+/// tiles. Parts of the keys are done on their own, each with its own maximum and sum.
+struct OneQuery {
+  static bool fits(const Problem& p) {
+    return p.sizes.queries == 1 && p.sizes.width == p.width &&
+           p.sizes.value_width == p.value_width && p.terms.dropout == 0 &&
+           !(p.terms.turn_keys && p.terms.half > 0);
+  }
+
+  explicit OneQuery(const Problem& p)
+      : p(p),
+        parts(p.sizes.batch * p.sizes.kv_heads >= Problem::enough_tasks
+                  ? 1
+                  : std::clamp<std::size_t>(p.sizes.keys / 1024, 1, Problem::enough_tasks)),
+        scratch({p.group * p.width, p.group * p.sizes.keys, parts * p.group * p.value_width,
+                 parts * p.group, parts * p.group}),
+        q(scratch.take(p.group * p.width)),
+        scores(scratch.take(p.group * p.sizes.keys)),
+        mixed(scratch.take(parts * p.group * p.value_width)),
+        highest(scratch.take(parts * p.group)),
+        total(scratch.take(parts * p.group)) {}
+
+  void run(const Heads& queries, const Heads& k, const Heads& v, std::size_t b, std::size_t kv_head,
+           const MutableHeads& out, real* lse) {
+    const std::size_t first = kv_head * p.group, keys = p.sizes.keys;
+    for (std::size_t r = 0; r < p.group; ++r)
+      code_row(p.terms, true, static_cast<std::size_t>(p.offset), 1, p.terms.scale * log2e, p.width,
+               queries.at(b, first + r, 0), q + r * p.width);
+    const std::size_t size = (keys + parts - 1) / parts;
+    parallel_for(parts, 1, [&](std::size_t begin, std::size_t end) {
+      for (std::size_t part = begin; part < end; ++part) {
+        const std::size_t j0 = std::min(keys, part * size), j1 = std::min(keys, j0 + size);
+        for (std::size_t j = j0; j < j1; ++j)
+          for (std::size_t r = 0; r < p.group; ++r)
+            scores[r * keys + j] = product(q + r * p.width, k.at(b, kv_head, j));
+        for (std::size_t r = 0; r < p.group; ++r) soften(b, first + r, j0, j1 - j0, part, r);
+        multiply<Into::replace>(
+            p.group, p.value_width / lanes, {scores + j0, keys, 1}, {v.at(b, kv_head, j0), v.row},
+            {mixed + part * p.group * p.value_width, p.value_width},
+            [=](std::size_t) {
+              return Range{0, j1 - j0};
+            },
+            from_start);
+      }
+    });
+    for (std::size_t r = 0; r < p.group; ++r)
+      join(r, out.at(b, first + r, 0), lse + b * p.sizes.heads + first + r);
+  }
+
+ private:
+  real product(const real* x, const real* y) const {
+    Batch sum(0);
+    for (std::size_t c = 0; c < p.width; c += lanes)
+      sum = xsimd::fma(Batch::load_unaligned(x + c), Batch::load_unaligned(y + c), sum);
+    return hadd(sum);
+  }
+
+  /// Turns n scores of head h from key j0 on into exp2(score - highest).
+  void soften(std::size_t b, std::size_t h, std::size_t j0, std::size_t n, std::size_t part,
+              std::size_t r) {
+    real* row = scores + r * p.sizes.keys + j0;
+    if (p.terms.slopes || p.terms.padding)
+      for (std::size_t j = 0; j < n; ++j) {
+        const std::size_t key = j0 + j;
+        if (p.terms.slopes)
+          row[j] -= p.terms.slopes[h] * log2e * static_cast<real>(p.sizes.keys - 1 - key);
+        if (p.terms.padding && p.terms.padding[b * p.sizes.keys + key] != 0) row[j] = -infinity;
+      }
+    const real top = row::fold(
+        n, -infinity, [row](auto some, std::size_t j) { return some.load(row + j, -infinity); },
+        [](const auto& x, const auto& y) {
+          using std::max;
+          return max(x, y);
+        });
+    const Batch base(top == -infinity ? 0 : top);
+    row::walk(n, [&](auto some, std::size_t j) {
+      some.store(row + j, exp2_of(some.load(row + j) - base));
+    });
+    highest[part * p.group + r] = top;
+    total[part * p.group + r] =
+        row::sum(n, [row](auto some, std::size_t j) { return some.load(row + j); });
+  }
+
+  /// Puts head r's parts together.
+  void join(std::size_t r, real* out, real* lse) {
+    real top = -infinity, sum = 0;
+    for (std::size_t part = 0; part < parts; ++part)
+      top = std::max(top, highest[part * p.group + r]);
+    std::fill_n(out, p.value_width, real(0));
+    for (std::size_t part = 0; part < parts; ++part) {
+      const std::size_t at = part * p.group + r;
+      if (highest[at] == -infinity && total[at] == 0) continue;
+      const real factor = std::exp2(highest[at] - top);
+      sum += factor * total[at];
+      for (std::size_t c = 0; c < p.value_width; ++c)
+        out[c] += factor * mixed[at * p.value_width + c];
+    }
+    scale_row(sum == 0 ? 0 : 1 / sum, p.value_width, out, out);
+    *lse = sum == 0 ? -infinity : top * ln2 + std::log(sum);
+  }
+
+  const Problem& p;
+  const std::size_t parts;
+  Scratch scratch;
+  real *q, *scores, *mixed, *highest, *total;
+};
+
 // ---- backward
+
+/// What the queries of one part add to the gradients of keys 0, …, rows - 1 and their values.
+struct KeyGradients {
+  KeyGradients(const Problem& p, std::size_t rows)
+      : rows(rows),
+        width(p.width),
+        value_width(p.value_width),
+        scratch({rows * width, rows * value_width}),
+        keys(scratch.take(rows * width)),
+        values(scratch.take(rows * value_width)) {}
+  void clear() {
+    std::fill_n(keys, rows * width, real(0));
+    std::fill_n(values, rows * value_width, real(0));
+  }
+  /// Adds row j of another.
+  void add(const KeyGradients& other, std::size_t j) {
+    for (std::size_t c = j * width; c < (j + 1) * width; ++c) keys[c] += other.keys[c];
+    for (std::size_t c = j * value_width; c < (j + 1) * value_width; ++c)
+      values[c] += other.values[c];
+  }
+
+  std::size_t rows, width, value_width;
+  Scratch scratch;
+  real *keys, *values;
+};
 
 struct Backward {
   Backward(const Problem& p)
@@ -592,9 +729,9 @@ struct Backward {
   /// Writes dq of a query block; adds to the sums of its keys and values.
   void run(const KeyValues& kv, const Heads& queries, const Heads& out, const Heads& grads,
            const real* lse, std::size_t b, std::size_t h, std::size_t i0, std::size_t count,
-           const MutableHeads& dqueries, real* dkeys, real* dvalues) {
+           const MutableHeads& dqueries, KeyGradients& sums) {
     load_queries(p, queries, b, h, i0, count, q);
-    grad.fill(count, p.sizes.value_width, [&](std::size_t i, real* row) {
+    grad.fill(count, [&](std::size_t i, real* row) {
       const real *from = grads.at(b, h, i0 + i), *value = out.at(b, h, i0 + i);
       std::copy_n(from, p.sizes.value_width, row);
       // sum_j P_ij dP_ij = sum_j P_ij <dO_i, v_j> = <dO_i, O_i>, dropout or not
@@ -617,10 +754,10 @@ struct Backward {
       pull_softmax(tile);
       const auto seers = [&](std::size_t j) { return Range{tile.first_query(j), count}; };
       multiply<Into::add>(tile.keys, value_vectors, {weights, tile_queries, 1},
-                          {grad.rows, p.value_width}, {dvalues + j0 * p.value_width, p.value_width},
-                          seers, from_start);
+                          {grad.rows, p.value_width},
+                          {sums.values + j0 * p.value_width, p.value_width}, seers, from_start);
       multiply<Into::add>(tile.keys, vectors, {slopes, tile_queries, 1}, {q.rows, p.width},
-                          {dkeys + j0 * p.width, p.width}, seers, from_start);
+                          {sums.keys + j0 * p.width, p.width}, seers, from_start);
       multiply<Into::add>(
           count, vectors, {slopes, 1, tile_queries}, {keys, p.width}, {dq, p.width},
           [&](std::size_t i) {
@@ -645,6 +782,12 @@ void attention(const AttentionSizes& sizes, const AttentionTerms& terms, const H
                const Heads& k, const Heads& v, const MutableHeads& out, real* lse) {
   if (sizes.batch * sizes.heads * sizes.queries == 0) return;
   const Problem p(sizes, terms);
+  if (OneQuery::fits(p)) {
+    p.for_heads([&](std::size_t b, std::size_t kv_head) {
+      OneQuery(p).run(q, k, v, b, kv_head, out, lse);
+    });
+    return;
+  }
   p.for_heads([&](std::size_t b, std::size_t kv_head) {
     const KeyValues kv(p, k, v, b, kv_head);
     parallel_for(p.parts(), 1, [&](std::size_t begin, std::size_t end) {
@@ -665,47 +808,34 @@ void attention_vjp(const AttentionSizes& sizes, const AttentionTerms& terms, con
   const Problem p(sizes, terms);
   p.for_heads([&](std::size_t b, std::size_t kv_head) {
     const KeyValues kv(p, k, v, b, kv_head);
-    // Each part adds up the gradients of the keys that it sees in sums of its own.
-    const std::size_t row = p.width + p.value_width, parts = p.parts();
-    std::vector<Scratch> sums;
-    std::vector<real*> dkeys, dvalues;
-    std::vector<std::size_t> rows;
-    for (std::size_t part = 0; part < parts; ++part) {
-      rows.push_back(p.keys_of(p.cuts[part + 1] - 1));
-      sums.emplace_back(Scratch({rows[part] * row}));
-      dkeys.push_back(sums[part].take(rows[part] * row));
-      dvalues.push_back(dkeys[part] + rows[part] * p.width);
-    }
-    parallel_for(parts, 1, [&](std::size_t begin, std::size_t end) {
+    std::vector<KeyGradients> sums;
+    for (std::size_t part = 0; part < p.parts(); ++part)
+      sums.emplace_back(p, p.keys_of(p.cuts[part + 1] - 1));
+    parallel_for(p.parts(), 1, [&](std::size_t begin, std::size_t end) {
       Backward backward(p);
       for (std::size_t part = begin; part < end; ++part) {
-        std::fill_n(dkeys[part], rows[part] * row, real(0));
+        sums[part].clear();
         p.for_queries(part, kv_head, [&](std::size_t h, std::size_t i0, std::size_t count) {
           backward.run(kv, q, out, grad, lse + (b * sizes.heads + h) * sizes.queries, b, h, i0,
-                       count, dq, dkeys[part], dvalues[part]);
+                       count, dq, sums[part]);
         });
       }
     });
-    // The last part sees all keys that any part sees: the others are added to it, in order.
     parallel_for(sizes.keys, 1024, [&](std::size_t begin, std::size_t end) {
       for (std::size_t j = begin; j < end; ++j) {
         real *to_key = dk.at(b, kv_head, j), *to_value = dv.at(b, kv_head, j);
-        if (parts == 0 || j >= rows[parts - 1]) {
+        if (sums.empty() || j >= sums.back().rows) {  // no query sees it
           std::fill_n(to_key, sizes.width, real(0));
           std::fill_n(to_value, sizes.value_width, real(0));
           continue;
         }
-        real* key = dkeys[parts - 1] + j * p.width;
-        real* value = dvalues[parts - 1] + j * p.value_width;
-        for (std::size_t part = 0; part + 1 < parts; ++part) {
-          if (j >= rows[part]) continue;
-          for (std::size_t c = 0; c < p.width; ++c) key[c] += dkeys[part][j * p.width + c];
-          for (std::size_t c = 0; c < p.value_width; ++c)
-            value[c] += dvalues[part][j * p.value_width + c];
-        }
+        // The last part sees all keys that others see: they are added to it, in order.
+        KeyGradients& sum = sums.back();
+        for (const KeyGradients& part : std::span(sums).first(sums.size() - 1))
+          if (j < part.rows) sum.add(part, j);
         // The queries of a tile carry scale log2(e); the scale belongs here, the rest does not.
-        code_row(terms, terms.turn_keys, j, -1, ln2, sizes.width, key, to_key);
-        std::copy_n(value, sizes.value_width, to_value);
+        code_row(terms, terms.turn_keys, j, -1, ln2, sizes.width, sum.keys + j * p.width, to_key);
+        std::copy_n(sum.values + j * p.value_width, sizes.value_width, to_value);
       }
     });
   });

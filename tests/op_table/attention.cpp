@@ -1,14 +1,15 @@
 // Rows of attention, apart and on one projection, fused and spelled out, with all it may do.
 #include "op_table.hpp"
 
+#include <xgrad/core/tape.hpp>
+
 namespace xgrad::inline XGRAD_PRECISION::testing {
 namespace {
 
 using List = const std::vector<Tensor>&;
 using Shapes = std::vector<std::vector<std::size_t>>;
 
-/// Angles that are no rotation of anything: cos and sin of 0, 0.7, 1.4, … and other tables would
-/// do.
+/// Tables of the angles 0, 0.7, 1.4, …; position 0 is not used.
 Rotation rotation(std::size_t positions, std::size_t half, RopeLayout layout) {
   const Tensor angles =
       reshape(arange(0, static_cast<real>(positions * half)) * real(0.7),
@@ -57,6 +58,73 @@ const std::vector<Variant> variants{
     {" dropout", [](std::size_t) { return AttentionOptions{.dropout = 0.3}; }},
 };
 
+std::vector<ErrorRow> errors() {
+  const Tensor q = zeros({1, 4, 3, 2}), k = zeros({1, 2, 3, 2}), qkv = zeros({2, 5, 16});
+  const Rotation turns = rotation(3, 1, RopeLayout::half_split);  // start 1: two positions
+  return {
+      {[=] {
+         attention(q, zeros({1, 3, 3, 2}), zeros({1, 3, 3, 2}));
+       },
+       "attention: q (1, 4, 3, 2), k (1, 3, 3, 2), v (1, 3, 3, 2) do not fit (B, H, Tq, d), (B, K, "
+       "Tk, d), (B, K, Tk, e) with H a multiple of K"},
+      {[=] {
+         attention(q, k, k, {.positions = {.slopes = {1, 2}}});
+       },
+       "attention: 2 slopes for 4 heads"},
+      {[=] {
+         attention(q, k, k, {.key_padding = zeros({1, 4})});
+       },
+       "attention: key_padding has shape (1, 4), k (1, 2, 3, 2) needs (1, 3)"},
+      {[=] { attention(q, k, k, {.dropout = 0.1}); }, "attention: dropout needs a random stream"},
+      {[=] { attention(q, k, k, {.dropout = 2}); }, "attention: dropout must be in [0, 1], got 2"},
+      {[=] {
+         attention(q, k, k,
+                   {.positions = {.rotation = {.cos = zeros({3, 2}), .sin = zeros({3, 2})}}});
+       },
+       "attention: rotation tables (3, 2) and (3, 2) must be (positions, r/2) with r <= 2"},
+      {[=] {
+         attention(q, k, k, {.positions = {.rotation = {.cos = zeros({3, 1})}}});
+       },
+       "attention: rotation tables (3, 1) and () must be (positions, r/2) with r <= 2"},
+      {[=] { attention(q, k, k, {.positions = {.rotation = turns}}); },
+       "attention: 3 keys from position 1 on are beyond rotation tables (3, 1)"},
+      {[=] {
+         const Tensor fewer = zeros({1, 2, 2, 2});
+         attention(q, fewer, fewer, {.positions = {.rotation = turns}});
+       },
+       "attention: 3 queries on 2 keys would begin before the rotation's start"},
+      {[=] { self_attention(qkv, 4, 3); },
+       "self_attention: 4 heads are not a multiple of 3 key heads"},
+      {[=] { self_attention(qkv, 4, 0); },
+       "self_attention: 4 heads are not a multiple of 0 key heads"},
+      {[=] { self_attention(qkv, 4, 4); },
+       "self_attention: qkv (2, 5, 16) does not fit (B, T, 12 d) for 4 heads and twice 4 key "
+       "heads"},
+      {[=] {
+         self_attention(zeros({5, 16}), 4, 2);
+       },
+       "self_attention: qkv (5, 16) does not fit (B, T, 8 d) for 4 heads and twice 2 key heads"},
+      {[=] {
+         self_attention(qkv, 4, 2, {.key_padding = zeros({2, 4})});
+       },
+       "self_attention: key_padding has shape (2, 4), qkv (2, 5, 16) needs (2, 5)"},
+      {[=] {
+         Tensor x = qkv.clone().requires_grad_();
+         Tape tape;
+         tape.gradient(self_attention(x, 4, 2), x, {.record = true}, ones({2, 5, 8}));
+       },
+       "self_attention: a fused operation has no second derivative; use composite::self_attention "
+       "to differentiate twice"},
+      {[=] {
+         Tensor x = q.clone().requires_grad_();
+         Tape tape;
+         tape.gradient(attention(x, k, k), x, {.record = true}, ones({1, 4, 3, 2}));
+       },
+       "attention: a fused operation has no second derivative; use composite::attention to "
+       "differentiate twice"},
+  };
+}
+
 }  // namespace
 
 OpFamily attention_rows() {
@@ -93,7 +161,7 @@ OpFamily attention_rows() {
                       {1, 5},
                       150});
     }
-  return {std::move(rows), {}};
+  return {std::move(rows), errors()};
 }
 
 }  // namespace xgrad::inline XGRAD_PRECISION::testing
