@@ -59,13 +59,6 @@ struct Range {
   std::size_t begin, end;
 };
 
-// Loops of constant length over `sum` below: unrolled, it lives in registers from the start.
-#ifdef __clang__
-#define XGRAD_UNROLL _Pragma("unroll")
-#else
-#define XGRAD_UNROLL _Pragma("GCC unroll 8")
-#endif
-
 /// The left factor: element (m, k) is data[m row + k step].
 struct Left {
   const real* data;
@@ -90,32 +83,42 @@ Batch in_register(Batch v) {
   return v;
 }
 
-/// M rows by N vectors of C, from the products at depth k in `range`.
+/// a b + c in one rounding. For AVX-512 xsimd 8.1 writes two operations, which g++ joins and
+/// clang does not.
+Batch multiply_add(const Batch& a, const Batch& b, const Batch& c) {
+#if defined(__AVX512F__) && defined(XGRAD_DOUBLE)
+  return _mm512_fmadd_pd(a, b, c);
+#elif defined(__AVX512F__)
+  return _mm512_fmadd_ps(a, b, c);
+#else
+  return xsimd::fma(a, b, c);
+#endif
+}
+
+/// M rows by N vectors of C, from the products at depth k in `range`. Its short loops are unrolled
+/// by order: g++ by itself comes to that too late to keep the sums out of memory.
 template <std::size_t M, std::size_t N, Into into>
 void block(Range range, Left a, Rows<const real> b, Rows<real> c, const real* factor) {
-  Batch sum[M][N];
-  XGRAD_UNROLL
-  for (std::size_t m = 0; m < M; ++m) XGRAD_UNROLL
-  for (std::size_t n = 0; n < N; ++n) {
-    sum[m][n] =
-        into == Into::replace ? Batch(0) : Batch::load_unaligned(c.data + m * c.stride + n * lanes);
-    if (into == Into::scale_add) sum[m][n] *= Batch(factor[m]);
+  const auto at = [c](std::size_t i) { return c.data + i / N * c.stride + i % N * lanes; };
+  Batch sum[M * N];
+#pragma GCC unroll 16
+  for (std::size_t i = 0; i < M * N; ++i) {
+    sum[i] = into == Into::replace ? Batch(0) : Batch::load_unaligned(at(i));
+    if (into == Into::scale_add) sum[i] *= Batch(factor[i / N]);
   }
   for (std::size_t k = range.begin; k < range.end; ++k) {
     Batch right[N];
-    XGRAD_UNROLL
+#pragma GCC unroll 4
     for (std::size_t n = 0; n < N; ++n)
       right[n] = in_register(Batch::load_unaligned(b.data + k * b.stride + n * lanes));
-    XGRAD_UNROLL
-    for (std::size_t m = 0; m < M; ++m) {
-      const Batch left(a.data[m * a.row + k * a.step]);
-      XGRAD_UNROLL
-      for (std::size_t n = 0; n < N; ++n) sum[m][n] = xsimd::fma(left, right[n], sum[m][n]);
+#pragma GCC unroll 16
+    for (std::size_t i = 0; i < M * N; ++i) {
+      const Batch left(a.data[i / N * a.row + k * a.step]);
+      sum[i] = multiply_add(left, right[i % N], sum[i]);
     }
   }
-  XGRAD_UNROLL
-  for (std::size_t m = 0; m < M; ++m) XGRAD_UNROLL
-  for (std::size_t n = 0; n < N; ++n) sum[m][n].store_unaligned(c.data + m * c.stride + n * lanes);
+#pragma GCC unroll 16
+  for (std::size_t i = 0; i < M * N; ++i) sum[i].store_unaligned(at(i));
 }
 
 using Block = void (*)(Range, Left, Rows<const real>, Rows<real>, const real*);
@@ -172,12 +175,12 @@ void transpose(std::size_t rows, std::size_t cols, const real* in, std::size_t i
     }
 }
 
-/// out = factor R x, where R turns the features as position p's row of the tables says: forward
-/// (direction 1) or back (-1).
-void turn_row(const AttentionTerms& terms, std::size_t p, real direction, real factor,
+/// out = factor R x, where R turns the features as position p's row of the tables says, forward
+/// (direction 1) or back (-1), or is 1 where there are no tables or `turn` is false.
+void turn_row(const AttentionTerms& terms, bool turn, std::size_t p, real direction, real factor,
               std::size_t width, const real* x, real* out) {
   const real *cos = terms.cos + p * terms.half, *sin = terms.sin + p * terms.half;
-  const std::size_t half = terms.half, step = terms.interleaved ? 2 : 1;
+  const std::size_t half = turn ? terms.half : 0, step = terms.interleaved ? 2 : 1;
   const std::size_t partner = terms.interleaved ? 1 : half;
   for (std::size_t i = 0; i < half; ++i) {
     const real c = factor * cos[i], s = factor * direction * sin[i];
@@ -190,15 +193,6 @@ void turn_row(const AttentionTerms& terms, std::size_t p, real direction, real f
 
 void scale_row(real factor, std::size_t width, const real* x, real* out) {
   for (std::size_t i = 0; i < width; ++i) out[i] = factor * x[i];
-}
-
-/// turn_row where there are tables, scale_row where there are none.
-void code_row(const AttentionTerms& terms, bool turned, std::size_t p, real direction, real factor,
-              std::size_t width, const real* x, real* out) {
-  if (turned && terms.half > 0)
-    turn_row(terms, p, direction, factor, width, x, out);
-  else
-    scale_row(factor, width, x, out);
 }
 
 // ---- the softmax of a tile
@@ -224,7 +218,7 @@ Batch exp2_of(const Batch& x) {
   const Batch bounded = max(Batch(-bias), x);  // -bias leaves a field of 0, which is the number 0
   const Batch shifted = bounded + shift, f = bounded - (shifted - shift);
   Batch y(coefficients[degree]);
-  for (std::size_t k = degree; k-- > 0;) y = xsimd::fma(y, f, Batch(coefficients[k]));
+  for (std::size_t k = degree; k-- > 0;) y = multiply_add(y, f, Batch(coefficients[k]));
   using Bits = xsimd::batch<xsimd::as_integer_t<real>>;
   return y * xsimd::bitwise_cast<Batch>(Bits(xsimd::bitwise_cast<Bits>(shifted) << mantissa));
 }
@@ -251,13 +245,15 @@ struct Tile {
   }
   std::size_t vectors() const { return (queries + lanes - 1) / lanes; }
 
-  // Scores are computed for blocks of keys, each from the vector on in which a query sees the
-  // block's first key.
+  // Scores are computed for blocks of keys, each from the unit of queries on in which one sees the
+  // block's first key. A unit is whole vectors and whole blocks, as both will read it.
+  static constexpr std::size_t unit = std::max(lanes, block_rows);
   std::size_t first_vector(std::size_t j) const {
-    return first_query(j / block_rows * block_rows) / lanes;
+    return first_query(j / block_rows * block_rows) / unit * (unit / lanes);
   }
   std::size_t computed(std::size_t vector) const {
-    return std::min(keys, round_up(seen_by((vector + 1) * lanes - 1), block_rows));
+    const std::size_t last = (vector * lanes / unit + 1) * unit - 1;
+    return std::min(keys, round_up(seen_by(last), block_rows));
   }
 };
 
@@ -297,18 +293,16 @@ struct Problem {
   }
   std::size_t parts() const { return cuts.size() - 1; }
 
-  /// Calls body(b, key head): on all threads if there are enough of them; else body itself must
-  /// find something to do at once.
+  /// Calls body(b, key head), on all threads unless a head has parts: they are for the threads
+  /// then.
   template <class Body>
   void for_heads(const Body& body) const {
     const std::size_t heads = sizes.batch * sizes.kv_heads;
     constexpr double task_flops = 4e6;  // worth a thread
     const auto few = static_cast<std::size_t>(task_flops / std::max(1.0, head_flops));
-    parallel_for(heads, heads < enough_tasks ? heads : few,
-                 [&](std::size_t begin, std::size_t end) {
-                   for (std::size_t i = begin; i < end; ++i)
-                     body(i / sizes.kv_heads, i % sizes.kv_heads);
-                 });
+    parallel_for(heads, parts() > 1 ? heads : few, [&](std::size_t begin, std::size_t end) {
+      for (std::size_t i = begin; i < end; ++i) body(i / sizes.kv_heads, i % sizes.kv_heads);
+    });
   }
 
   /// Calls body(query head, first query, tile's queries) for all query blocks of a part.
@@ -330,7 +324,7 @@ struct Problem {
                 terms.causal});
   }
 
-  static constexpr std::size_t padding = std::max<std::size_t>(lanes, 4);
+  static constexpr std::size_t padding = Tile::unit;  // of rows and widths
   static constexpr std::size_t enough_tasks = 8;  // heads or parts, to keep any few threads busy
   const AttentionSizes& sizes;
   const AttentionTerms& terms;
@@ -365,7 +359,7 @@ struct KeyValues {
     parallel_for(p.sizes.keys, 1024, [&](std::size_t begin, std::size_t end) {
       for (std::size_t j = begin; j < end; ++j) {
         real *key = keys + j * p.width, *value = values + j * p.value_width;
-        code_row(p.terms, p.terms.turn_keys, j, 1, 1, p.sizes.width, k.at(b, kv_head, j), key);
+        turn_row(p.terms, p.terms.turn_keys, j, 1, 1, p.sizes.width, k.at(b, kv_head, j), key);
         std::fill(key + p.sizes.width, key + p.width, real(0));
         std::copy_n(v.at(b, kv_head, j), p.sizes.value_width, value);
         std::fill(value + p.sizes.value_width, value + p.value_width, real(0));
@@ -401,7 +395,7 @@ void load_queries(const Problem& p, const Heads& q, std::size_t b, std::size_t h
                   std::size_t count, BlockOfRows& out) {
   // Scores in units of log 2, so that exp2 serves.
   out.fill(count, [&](std::size_t i, real* row) {
-    code_row(p.terms, true, static_cast<std::size_t>(p.offset) + i0 + i, 1, p.terms.scale * log2e,
+    turn_row(p.terms, true, static_cast<std::size_t>(p.offset) + i0 + i, 1, p.terms.scale * log2e,
              p.sizes.width, q.at(b, h, i0 + i), row);
   });
 }
@@ -509,7 +503,7 @@ struct Forward {
       const Batch change = exp2_of(old - base);
       now.store_aligned(highest + v * lanes);
       change.store_aligned(factor + v * lanes);
-      xsimd::fma(Batch::load_aligned(total + v * lanes), change, sum)
+      multiply_add(Batch::load_aligned(total + v * lanes), change, sum)
           .store_aligned(total + v * lanes);
     }
   }
@@ -585,7 +579,7 @@ struct OneQuery {
            const MutableHeads& out, real* lse) {
     const std::size_t first = kv_head * p.group, keys = p.sizes.keys;
     for (std::size_t r = 0; r < p.group; ++r)
-      code_row(p.terms, true, static_cast<std::size_t>(p.offset), 1, p.terms.scale * log2e, p.width,
+      turn_row(p.terms, true, static_cast<std::size_t>(p.offset), 1, p.terms.scale * log2e, p.width,
                queries.at(b, first + r, 0), q + r * p.width);
     const std::size_t size = (keys + parts - 1) / parts;
     parallel_for(parts, 1, [&](std::size_t begin, std::size_t end) {
@@ -612,7 +606,7 @@ struct OneQuery {
   real product(const real* x, const real* y) const {
     Batch sum(0);
     for (std::size_t c = 0; c < p.width; c += lanes)
-      sum = xsimd::fma(Batch::load_unaligned(x + c), Batch::load_unaligned(y + c), sum);
+      sum = multiply_add(Batch::load_unaligned(x + c), Batch::load_unaligned(y + c), sum);
     return hadd(sum);
   }
 
@@ -766,7 +760,7 @@ struct Backward {
           from_start);
     });
     for (std::size_t i = 0; i < count; ++i)
-      code_row(p.terms, true, static_cast<std::size_t>(p.offset) + i0 + i, -1, p.terms.scale,
+      turn_row(p.terms, true, static_cast<std::size_t>(p.offset) + i0 + i, -1, p.terms.scale,
                p.sizes.width, dq + i * p.width, dqueries.at(b, h, i0 + i));
   }
 
@@ -834,7 +828,7 @@ void attention_vjp(const AttentionSizes& sizes, const AttentionTerms& terms, con
         for (const KeyGradients& part : std::span(sums).first(sums.size() - 1))
           if (j < part.rows) sum.add(part, j);
         // The queries of a tile carry scale log2(e); the scale belongs here, the rest does not.
-        code_row(terms, terms.turn_keys, j, -1, ln2, sizes.width, sum.keys + j * p.width, to_key);
+        turn_row(terms, terms.turn_keys, j, -1, ln2, sizes.width, sum.keys + j * p.width, to_key);
         std::copy_n(sum.values + j * p.value_width, sizes.value_width, to_value);
       }
     });
