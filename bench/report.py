@@ -4,6 +4,7 @@ import re
 import statistics
 
 NAMES = {"xgrad": "xgrad", "libtorch": "LibTorch", "pytorch": "PyTorch"}
+DISTURBED = 0.05  # of the time waited for a processor, from which on a row says so
 
 
 def duration(seconds):
@@ -13,6 +14,10 @@ def duration(seconds):
     return f"{seconds / size:.3g} {unit}" if seconds < 1000 * size else f"{seconds / size:.0f} {unit}"
 
 
+def mebibytes(size):
+    return f"{size / 2**20:.3g}" if size < 1000 * 2**20 else f"{size / 2**20:.0f}"
+
+
 def spread(samples):
     """Median and, in brackets, the extremes."""
     if not samples:
@@ -20,70 +25,161 @@ def spread(samples):
     return f"{duration(statistics.median(samples))} ({duration(min(samples))} – {duration(max(samples))})"
 
 
-def peers(entry):
-    return [who for who in entry["seconds"] if who != "xgrad"]
+def ratio_of(values):
+    """The peers' best over ours: above 1, ours is better (less is better)."""
+    others = [value for who, value in values.items() if who != "xgrad"]
+    return min(others) / values["xgrad"] if others else None
 
 
 def ratio(entry):
-    """The faster peer's median over ours: above 1, we are faster."""
-    medians = {who: statistics.median(samples) for who, samples in entry["seconds"].items()}
-    ours = medians.pop("xgrad")
-    return min(medians.values()) / ours if medians else None
+    return ratio_of({who: statistics.median(samples) for who, samples in entry["seconds"].items()})
 
 
-def sgemm_rate(entry):
-    rates = [statistics.median(samples) for samples in entry["sgemm_flops_per_second"].values()]
-    return max(rates) if rates else None
+def yardstick(entry):
+    """FLOP/s or bytes/s at most: the better of the ways in which it was measured."""
+    return max(statistics.median(rates) for rates in entry["yardsticks"].values())
 
 
-def share(entry, who="xgrad"):
-    """The part of sgemm's speed, measured in the same call, that the workload keeps."""
-    if not entry["flops"] or who not in entry["seconds"]:
-        return None
-    return entry["flops"] / statistics.median(entry["seconds"][who]) / sgemm_rate(entry)
+def share(entry):
+    """How much of the yardstick's speed, measured in the same call, we keep."""
+    work = entry["flops"] or entry["bytes"]
+    return work / statistics.median(entry["seconds"]["xgrad"]) / yardstick(entry) if work else None
 
 
 def show(value, pattern):
     return pattern.format(value) if value is not None else "–"
 
 
+def disturbed(entry):
+    waited = statistics.median(entry["waited"])
+    return f" (other programs took {waited:.0%} of the time)" if waited > DISTURBED else ""
+
+
 def line(entry):
-    parts = [f"{entry['workload']} ({entry['threads']})"]
-    parts += [f"{NAMES[who]} {spread(samples)}" for who, samples in entry["seconds"].items()]
+    if entry["group"] == "kernels":
+        shares = [row["floor"] for row in entry["kernels"]]
+        return f"kernels: {len(shares)} measured, the median keeps {statistics.median(shares):.0%} of its floor"
+    if entry["group"] == "script":
+        seconds = {NAMES[who]: statistics.median(samples) for who, samples in entry["compile_seconds"].items()}
+        return "script: compiled in " + ", ".join(f"{value:.2f} s ({who})" for who, value in seconds.items())
+    parts = [f"{NAMES[who]} {spread(samples)}" for who, samples in entry["seconds"].items()]
     if ratio(entry):
         parts.append(f"ratio {ratio(entry):.2f}")
     if share(entry):
-        parts.append(f"{100 * share(entry):.0f} % of {sgemm_rate(entry) * 1e-9:.0f} GFLOP/s")
-    parts += [f"{NAMES[who]} waits {policy}ly" for who, policy in entry["waiting"].items()]
-    return "; ".join(parts)
+        unit = "GFLOP/s" if entry["flops"] else "GB/s"
+        parts.append(f"{share(entry):.0%} of {yardstick(entry) * 1e-9:.0f} {unit}")
+    parts += [f"{NAMES[who]}'s threads wait {policy}ly" for who, policy in entry["waiting"].items()]
+    where = f"{entry['workload']}, {entry['threads']} thread{'s' if entry['threads'] > 1 else ''}"
+    return f"{where}: {'; '.join(parts)}{disturbed(entry)}"
 
 
 def table(header, rows):
     lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+    return "\n".join("| " + " | ".join(str(cell) for cell in cells) + " |" for cells in lines)
 
 
 def steps_table(entries):
-    rows = [
+    return table(
+        ["workload", "threads", "xgrad", "LibTorch, C++", "PyTorch, Python", "ratio", "of sgemm"],
         [
-            entry["title"],
-            str(entry["threads"]),
-            *(spread(entry["seconds"].get(who)) for who in NAMES),
+            [
+                entry["title"] + disturbed(entry),
+                entry["threads"],
+                *(spread(entry["seconds"].get(who)) for who in NAMES),
+                show(ratio(entry), "**{:.2f}**"),
+                show(share(entry), "{:.0%}"),
+            ]
+            for entry in entries
+        ],
+    )
+
+
+def memory_table(entries):
+    """Of the steps whose tensors outweigh the libraries. Memory hardly depends on the number of threads."""
+    heavy = [entry for entry in entries if entry["memory"]["xgrad"]["growth"] > 2**27]
+    rows = []
+    for entry in heavy:
+        growth = {who: memory["growth"] for who, memory in entry["memory"].items()}
+        cells = [
+            f"{mebibytes(memory['growth'])} ({mebibytes(memory['peak'])})" if memory else "–"
+            for memory in map(entry["memory"].get, NAMES)
+        ]
+        rows.append([entry["title"], entry["threads"], *cells, show(ratio_of(growth), "**{:.2f}**")])
+    return table(["peak memory, MiB", "threads", *NAMES.values(), "ratio"], rows) if rows else None
+
+
+def attention_table(entries):
+    rows = []
+    for entry in entries:
+        growth = [entry["memory"].get(who) for who in ("xgrad", "libtorch")]
+        rows.append([
+            entry["settings"]["context"],
+            entry["title"] + disturbed(entry),
+            entry["threads"],
+            *(spread(entry["seconds"].get(who)) for who in ("xgrad", "libtorch")),
             show(ratio(entry), "**{:.2f}**"),
             show(share(entry), "{:.0%}"),
-        ]
-        for entry in entries
-    ]
-    header = ["workload", "threads", "xgrad", "LibTorch, C++", "PyTorch, Python", "ratio", "of sgemm"]
+            " / ".join(mebibytes(memory["growth"]) if memory else "–" for memory in growth),
+        ])
+    header = ["T", "attention", "threads", "xgrad", "LibTorch", "ratio", "of sgemm", "MiB, ours / theirs"]
     return table(header, rows)
+
+
+def generation_table(entries):
+    def rate(samples):
+        return f"{1 / statistics.median(samples):.0f}" if samples else "–"
+
+    return table(
+        ["generation", "threads", "xgrad, tokens/s", "LibTorch, tokens/s", "ratio", "of reading the weights"],
+        [
+            [
+                entry["title"] + disturbed(entry),
+                entry["threads"],
+                *(rate(entry["seconds"].get(who)) for who in ("xgrad", "libtorch")),
+                show(ratio(entry), "**{:.2f}**"),
+                show(share(entry), "{:.0%}"),
+            ]
+            for entry in entries
+        ],
+    )
+
+
+def kernels_table(entries):
+    cells = {}
+    for row in entries[-1]["kernels"]:
+        cell = f"{row['bytes_per_second'] * 1e-9:.0f} GB/s, **{row['floor']:.2f}**"
+        cells.setdefault(row["name"], {})[row["threads"]] = cell
+    threads = sorted({row["threads"] for row in entries[-1]["kernels"]})
+    header = ["kernel", *(f"{n} thread{'s' if n > 1 else ''}" for n in threads)]
+    return table(header, [[name, *(row.get(n, "–") for n in threads)] for name, row in cells.items()])
+
+
+def script_table(entries):
+    entry = entries[-1]
+    rows = []
+    for who, samples in entry["compile_seconds"].items():
+        size = entry["sizes"][who]
+        libraries = ", ".join(f"{name} {mebibytes(n)}" for name, n in size["libraries"].items() if n > 2**17)
+        total = size["program"] + sum(size["libraries"].values())
+        rows.append([NAMES[who], spread(samples), mebibytes(size["program"]), libraries, mebibytes(total)])
+    return table(["the README's script", "compiling, -O2", "program, MiB", "libraries, MiB", "sum, MiB"], rows)
+
+
+TABLES = {
+    "steps": (steps_table, memory_table),
+    "attention": (attention_table,),
+    "generation": (generation_table,),
+    "kernels": (kernels_table,),
+    "script": (script_table,),
+}
 
 
 def tables(entries):
     parts = []
-    steps = [entry for entry in entries if entry["group"] == "steps"]
-    if steps:
-        parts.append(steps_table(steps))
-    return "\n\n".join(parts)
+    for group, renderers in TABLES.items():
+        members = [entry for entry in entries if entry["group"] == group]
+        parts += [render(members) for render in renderers if members]
+    return "\n\n".join(part for part in parts if part)
 
 
 def about(machine, versions):
@@ -91,12 +187,17 @@ def about(machine, versions):
     return f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB; {listed}"
 
 
+BEGIN, END = "<!-- generated by scripts/bench: begin -->", "<!-- generated by scripts/bench: end -->"
+
+
 def renew(text, machine, entries):
     """The document with its generated part replaced."""
-    begin, end = "<!-- generated by scripts/bench: begin -->", "<!-- generated by scripts/bench: end -->"
+    before, _, rest = text.partition(BEGIN)
+    _, found, after = rest.partition(END)
+    if not found:
+        raise ValueError(f"the document lacks {BEGIN} and {END}")
     latest = max(entries, key=lambda entry: entry["date"])
-    commands = sorted({entry["command"] for entry in entries})
-    body = "\n\n".join([about(machine, latest["versions"]), tables(entries), "Made by " + "; ".join(
-        f"`{command}`" for command in commands) + f", last on {latest['date'][:10]}."])
-    pattern = re.escape(begin) + ".*?" + re.escape(end)
-    return re.sub(pattern, lambda _: f"{begin}\n{body}\n{end}", text, flags=re.S)
+    commands = ", ".join(f"`{command}`" for command in sorted({entry["command"] for entry in entries}))
+    made = f"Made by {commands}; the latest row is of {latest['date'][:10]}."
+    body = "\n\n".join([about(machine, latest["versions"]), tables(entries), made])
+    return f"{before}{BEGIN}\n\n{body}\n\n{END}{after}"

@@ -1,4 +1,4 @@
-"""What is measured: one entry per row of the tables. How is in run.py, what it looks like in report.py."""
+"""What is measured: one entry per row of the tables. How is in measure.py, what it looks like in report.py."""
 
 from dataclasses import dataclass, field
 
@@ -9,28 +9,55 @@ SGEMM_SIZE = 2048
 class Workload:
     name: str
     title: str
-    program: str  # bench/<program>.cpp, bench/peer/<program>.cpp and, where there is one, .py
+    program: str = ""  # bench/<program>.cpp, its twin bench/peer/<program>.cpp and, where there is one, .py
     settings: dict = field(default_factory=dict)
+    group: str = "steps"  # the table it belongs to
     python: bool = False  # there is a twin in Python too
-    group: str = "steps"
     per: int = 1  # what a program calls a step is this many of what the table shows
-    flops: float = 0  # of all matrix products, to be compared with sgemm
-    bytes: float = 0  # that must be read, to be compared with the memory's speed
+    # What the hardware has to do, to be compared with how fast it does that alone. Of each table row:
+    flops: float = 0  # of all matrix products, against sgemm
+    bytes: float = 0  # to be read, against reading
 
 
 def gpt(name, layers, heads, width, context, batch, vocab=65):
     """Multiply-adds of the matrix products, times 2; backward needs two products for each of forward's.
     Of the attention's T x T scores the causal half counts. Nothing recomputed counts."""
-    tokens = batch * context
-    linear = layers * 12 * width * width + vocab * width
-    attention = layers * context * width  # q k^T and p v, T/2 keys per query on average
+    linear = layers * 12 * width * width + vocab * width  # multiply-adds per token
+    attention = layers * context * width  # q k^T and p v, with T/2 keys per query on average
     return Workload(
         name,
         f"GPT {layers} layers, {heads} heads, width {width}, context {context}, batch {batch}: AdamW step",
         "gpt_step",
         dict(layers=layers, heads=heads, width=width, context=context, batch=batch, vocab=vocab),
         python=True,
-        flops=3 * 2 * tokens * (linear + attention),
+        flops=3 * 2 * batch * context * (linear + attention),
+    )
+
+
+def attention(context, backward, head=64, queries=16384):
+    """Forward's two products on the causal half, and backward's four, its recomputed scores not counted."""
+    heads = queries // context
+    return Workload(
+        f"attention_{context}" + ("_backward" if backward else ""),
+        "forward and backward" if backward else "forward",
+        "attention",
+        dict(heads=heads, context=context, head=head, backward=int(backward)),
+        group="attention",
+        flops=(3 if backward else 1) * 2 * heads * context * context * head,
+    )
+
+
+def generation(name, layers, heads, width, context=256, vocab=65, tokens=32):
+    """All weights that a token passes through, 4 bytes each; of the embeddings, one row."""
+    numbers = layers * (12 * width * width + 13 * width) + vocab * width
+    return Workload(
+        name,
+        f"GPT {layers} layers, {heads} heads, width {width}: {tokens} tokens after 1",
+        "generate",
+        dict(layers=layers, heads=heads, width=width, context=context, vocab=vocab, tokens=tokens),
+        group="generation",
+        per=tokens,
+        bytes=4 * numbers,
     )
 
 
@@ -46,4 +73,9 @@ WORKLOADS = [
     gpt("gpt_small", layers=4, heads=4, width=128, context=64, batch=12),
     gpt("gpt_medium", layers=6, heads=6, width=384, context=256, batch=8),
     gpt("gpt_long", layers=4, heads=8, width=256, context=1024, batch=2),
+    *(attention(context, backward) for context in (256, 512, 1024, 2048, 4096, 8192) for backward in (False, True)),
+    generation("generate_medium", layers=6, heads=6, width=384),
+    generation("generate_large", layers=12, heads=12, width=768),
+    Workload("kernels", "row-wise and elementwise operations", "kernels", group="kernels"),
+    Workload("script", "the README's training script", "script", group="script"),
 ]
