@@ -72,10 +72,13 @@ class Program:
         os.kill(self.process.pid, signal.SIGCONT)
         self.process.stdin.write("\n")
         self.process.stdin.flush()
-        self.samples.append(self._answer()["seconds"])
+        seconds = self._answer()["seconds"]
         now_ran, now_waited = self._clocks()
-        waited = now_waited - waited
-        self.waits.append(waited / max(waited + now_ran - ran, 1e-9))
+        ran, waited = now_ran - ran, now_waited - waited
+        share = waited / max(ran + waited, 1e-9)
+        # Of one thread, the time it stood in line can be taken off; several threads wait for each other too.
+        self.samples.append(seconds * (1 - share) if self.threads == 1 else seconds)
+        self.waits.append(share)
 
     def close(self):
         self.process.kill()

@@ -22,15 +22,14 @@ DOCUMENT = measure.ROOT / "docs" / "benchmarks.md"
 FROM_SCRIPT = ("--bin", "--peer-bin", "--python")  # scripts/bench says where things are
 
 
-def numbers(text):
-    found = [int(part) for part in text.split(",")]
-    if min(found) < 1:
-        raise ValueError
-    return found
-
-
 def number(text):
-    return numbers(text)[0]
+    if not re.fullmatch("[1-9][0-9]*", text):
+        raise argparse.ArgumentTypeError(f'wants a number of at least 1, got "{text}"')
+    return int(text)
+
+
+def numbers(text):
+    return [number(part) for part in text.split(",")]
 
 
 def parse(argv):
@@ -49,6 +48,7 @@ def parse(argv):
     parser.add_argument("--record", action="store_true", help="record a run that is not complete, too")
     parser.add_argument("--name", help="of the file in bench/results/ (the processor's and how many cores)")
     parser.add_argument("--list", action="store_true", help="print the names of the workloads and end")
+    parser.add_argument("--check", action="store_true", help=argparse.SUPPRESS)
     for flag in FROM_SCRIPT:
         parser.add_argument(flag, type=pathlib.Path, help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
@@ -88,6 +88,8 @@ def record(entries, options):
 
 def main(argv):
     options = parse(argv)
+    if options.check:
+        return
     if options.list:
         for workload in WORKLOADS:
             print(f"{workload.name:<25}{workload.title}")
