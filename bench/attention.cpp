@@ -2,8 +2,6 @@
 #include "support/workload.hpp"
 using namespace bench;
 
-constexpr auto attend = composite::attention;
-
 int main(int argc, char** argv) {
   const Session session = start(argc, argv);
   const Ints shape{1, session["heads"], session["context"], session["head"]};
@@ -16,12 +14,12 @@ int main(int argc, char** argv) {
   session.serve(
       [&] {
         if (!backward) {
-          y = attend(q, k, v, {});
+          y = attention(q, k, v);
           return;
         }
         for (Tensor* x : {&q, &k, &v}) x->zero_grad();
         Tape tape;
-        y = attend(q, k, v, {});
+        y = attention(q, k, v);
         tape.backward(y, seed);
       },
       [&] {

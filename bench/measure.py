@@ -110,8 +110,8 @@ def start_peer(command, threads, options):
 def start_yardsticks(workload, threads, options):
     """What the hardware does in a second at most, measured two ways where there are two: name -> (program, work)."""
     if workload.flops:
-        for name, raw in (("kernel", 0), ("cblas", 1)):
-            yield name, "sgemm", dict(size=SGEMM_SIZE, raw=raw), 2 * SGEMM_SIZE**3
+        for name, blas in (("xgrad", 0), ("openblas", 1)):
+            yield name, "sgemm", dict(size=SGEMM_SIZE, blas=blas), 2 * SGEMM_SIZE**3
     elif workload.bytes:
         yield "read", "bandwidth", dict(mebibytes=BANDWIDTH_MEBIBYTES), BANDWIDTH_MEBIBYTES * 2**20
 

@@ -62,7 +62,7 @@ def generation(name, layers, heads, width, context=256, vocab=65, tokens=32):
 
 
 WORKLOADS = [
-    Workload("sgemm", f"matrix product, {SGEMM_SIZE} square", "sgemm", dict(size=SGEMM_SIZE, raw=0),
+    Workload("sgemm", f"matrix product, {SGEMM_SIZE} square", "sgemm", dict(size=SGEMM_SIZE, blas=0),
              flops=2 * SGEMM_SIZE**3),
     Workload("scalar_chain", "2000 scalar operations and backward: per operation", "scalar_chain",
              dict(length=2000), per=2000),

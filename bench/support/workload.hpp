@@ -10,7 +10,7 @@ namespace bench {
 
 using namespace xgrad;
 
-/// Starts the library (threads, BLAS), so that memory is counted from there.
+/// Starts the library, its threads and its matrix products, so that memory is counted from there.
 inline Session start(int argc, char** argv) {
   const Settings settings(argc, argv);
   set_num_threads(static_cast<int>(settings["threads"]));
