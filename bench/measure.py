@@ -5,6 +5,7 @@ peer, one of the yardstick, and over again: what disturbs the machine disturbs a
 being timed are stopped. Rounds in which a program had to wait for a processor are replaced by further ones.
 """
 
+import ctypes
 import json
 import os
 import pathlib
@@ -31,6 +32,12 @@ class Failure(Exception):
     pass
 
 
+def die_with_parent():
+    """A stopped program could not notice that its driver is gone: the kernel ends it."""
+    PR_SET_PDEATHSIG = 1
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 class Program:
     """A workload that is running, stopped but while it is asked for a sample."""
 
@@ -46,6 +53,7 @@ class Program:
             stdout=subprocess.PIPE,
             stderr=self.errors,
             env=os.environ | number | waiting,
+            preexec_fn=die_with_parent,
             text=True,
         )
         self.ready = self._answer()
