@@ -39,6 +39,7 @@ void normalize(const real* x, const real* weight, const real* bias, real eps, st
       rstd[i] = 1 / std::sqrt(square / size + eps);
       const Batch scale(rstd[i]);
       row::walk(n, [=](auto part, std::size_t j) {
+        row::prefetch(from + n + j);
         const Batch scaled = (part.load(from + j) - shift) * scale * part.load(weight + j);
         if constexpr (centred)
           part.store(to + j, scaled + part.load(bias + j));
@@ -79,22 +80,25 @@ void normalize_vjp(const real* grad, const real* x, const real* weight, const re
       const auto z = [=](auto part, std::size_t j) {
         return (part.load(from + j) - shift) * scale;
       };
-      if (sums)
-        row::walk(n, [=](auto part, std::size_t j) {
-          const Batch gj = part.load(g + j);
-          part.store(block_dweight + j, part.load(block_dweight + j) + gj * z(part, j));
-          if constexpr (centred) part.store(block_dbias + j, part.load(block_dbias + j) + gj);
-        });
-      if (to.x) {
-        real* dx = to.x + i * n;
-        const real size = static_cast<real>(n);
-        const Batch mean_h(centred ? row::sum(n, h) / size : 0);
-        const Batch mean_hz(
-            row::sum(n, [=](auto part, std::size_t j) { return h(part, j) * z(part, j); }) / size);
-        row::walk(n, [=](auto part, std::size_t j) {
-          part.store(dx + j, scale * (h(part, j) - mean_h - z(part, j) * mean_hz));
-        });
-      }
+      // All sums in one visit to the row, then what needs them.
+      Batch sum_h(0), sum_hz(0);
+      row::walk(n, [=, &sum_h, &sum_hz](auto part, std::size_t j) {
+        const Batch gj = part.load(g + j), zj = z(part, j), hj = gj * part.load(weight + j);
+        if (sums) {
+          part.store(block_dweight + j, part.load(block_dweight + j) + gj * zj);
+          if (centred) part.store(block_dbias + j, part.load(block_dbias + j) + gj);
+        }
+        if (centred) sum_h += hj;
+        sum_hz += hj * zj;
+      });
+      if (!to.x) continue;
+      const real size = static_cast<real>(n);
+      const Batch mean_h(row::total(sum_h) / size), mean_hz(row::total(sum_hz) / size);
+      row::walk(n, [=, dx = to.x + i * n](auto part, std::size_t j) {
+        row::prefetch(g + n + j);
+        row::prefetch(from + n + j);
+        part.store(dx + j, scale * (h(part, j) - mean_h - z(part, j) * mean_hz));
+      });
     }
   });
   if (to.weight) sum(dweight, 1, blocks, n, to.weight);

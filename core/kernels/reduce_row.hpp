@@ -71,6 +71,10 @@ void walk(std::size_t n, const Body& body) {
   if (i < n) body(Part{n - i}, i);
 }
 
+/// Fetches from memory what is read next: the row after this one, while this one, which is in the
+/// cache, is read for the last time. Without it the memory rests meanwhile.
+inline void prefetch(const real* p) { __builtin_prefetch(p); }
+
 /// Combines the lanes pairwise.
 template <class Combine>
 real fold_lanes(const Batch& v, const Combine& combine) {
@@ -79,6 +83,11 @@ real fold_lanes(const Batch& v, const Combine& combine) {
   for (std::size_t width = lanes / 2; width > 0; width /= 2)
     for (std::size_t i = 0; i < width; ++i) lane[i] = combine(lane[i], lane[i + width]);
   return lane[0];
+}
+
+/// The sum of the lanes.
+inline real total(const Batch& v) {
+  return fold_lanes(v, [](real a, real b) { return a + b; });
 }
 
 /// Combines term(part, i) over a row of n. Four registers accumulate at once: each waits for its

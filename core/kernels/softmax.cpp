@@ -63,7 +63,10 @@ void softmax(const real* x, std::size_t rows, std::size_t n, real* y) {
       return e;
     });
     const Batch scale(total == 0 ? 0 : 1 / total);  // 0: a row of -inf
-    row::walk(n, [=](auto part, std::size_t j) { part.store(to + j, part.load(to + j) * scale); });
+    row::walk(n, [=](auto part, std::size_t j) {
+      row::prefetch(from + n + j);
+      part.store(to + j, part.load(to + j) * scale);
+    });
   });
 }
 
@@ -73,8 +76,10 @@ void log_softmax(const real* x, std::size_t rows, std::size_t n, real* y) {
     real* to = y + i * n;
     const real lse = logsumexp_of(from, n);
     const Batch shift(lse == lowest ? 0 : lse);
-    row::walk(n,
-              [=](auto part, std::size_t j) { part.store(to + j, part.load(from + j) - shift); });
+    row::walk(n, [=](auto part, std::size_t j) {
+      row::prefetch(from + n + j);
+      part.store(to + j, part.load(from + j) - shift);
+    });
   });
 }
 
@@ -85,6 +90,8 @@ void softmax_vjp(const real* grad, const real* y, std::size_t rows, std::size_t 
     const Batch dot(
         row::sum(n, [=](auto part, std::size_t j) { return part.load(g + j) * part.load(p + j); }));
     row::walk(n, [=](auto part, std::size_t j) {
+      row::prefetch(g + n + j);
+      row::prefetch(p + n + j);
       part.store(to + j, part.load(p + j) * (part.load(g + j) - dot));
     });
   });
@@ -96,46 +103,45 @@ void log_softmax_vjp(const real* grad, const real* y, std::size_t rows, std::siz
     real* to = dx + i * n;
     const Batch total(row::sum(n, [=](auto part, std::size_t j) { return part.load(g + j); }));
     row::walk(n, [=](auto part, std::size_t j) {
+      row::prefetch(g + n + j);
+      row::prefetch(log_p + n + j);
       part.store(to + j, part.load(g + j) - exp(part.load(log_p + j)) * total);
     });
   });
 }
 
-void cross_entropy(const real* x, Targets targets, std::size_t rows, std::size_t n, real* loss,
-                   real* lse) {
-  for_rows(rows, n, [=](std::size_t i) {
-    const std::int64_t target = targets.targets[i];
-    loss[i] = lse[i] = 0;
-    if (target == targets.ignore) return;
-    const real* logits = x + i * n;
-    lse[i] = logsumexp_of(logits, n);
-    // -sum_j q_j (x_j - lse) = lse - sum_j q_j x_j, as q sums to 1
-    if (targets.smoothing == 0) {
-      loss[i] = lse[i] - logits[target];
-    } else {
-      const real mean =
-          row::sum(n, [=](auto part, std::size_t j) { return part.load(logits + j); }) /
-          static_cast<real>(n);
-      loss[i] = lse[i] - ((1 - targets.smoothing) * logits[target] + targets.smoothing * mean);
-    }
-  });
-}
-
-void cross_entropy_vjp(real scale, const real* x, const real* lse, Targets targets,
-                       std::size_t rows, std::size_t n, real* dx) {
+void cross_entropy(const real* x, Targets targets, real scale, std::size_t rows, std::size_t n,
+                   real* loss, real* dx) {
   for_rows(rows, n, [=](std::size_t i) {
     const real* logits = x + i * n;
-    real* to = dx + i * n;
+    real* to = dx ? dx + i * n : nullptr;
     const std::int64_t target = targets.targets[i];
     if (target == targets.ignore) {
-      std::fill_n(to, n, real(0));
+      loss[i] = 0;
+      if (to) std::fill_n(to, n, real(0));
       return;
     }
-    const Batch shift(lse[i]), uniform(targets.smoothing / static_cast<real>(n)), factor(scale);
-    row::walk(n, [=](auto part, std::size_t j) {
-      part.store(to + j, factor * (exp(part.load(logits + j) - shift) - uniform));
+    const real shift = shift_of(logits, n);
+    const real total = row::sum(n, [=](auto part, std::size_t j) {
+      const Batch e = exp(part.load(logits + j, lowest) - Batch(shift));
+      if (to) part.store(to + j, e);
+      return e;
     });
-    to[target] -= scale * (1 - targets.smoothing);
+    // -sum_j q_j (x_j - lse) = lse - sum_j q_j x_j, as q sums to 1
+    const real lse = shift + std::log(total), s = targets.smoothing, size = static_cast<real>(n);
+    real expected = logits[target];
+    if (s != 0)
+      expected = (1 - s) * expected + s / size * row::sum(n, [=](auto part, std::size_t j) {
+                                        return part.load(logits + j);
+                                      });
+    loss[i] = lse - expected;
+    if (!to) return;
+    const Batch factor(scale / total), uniform(scale * s / size);
+    row::walk(n, [=](auto part, std::size_t j) {
+      row::prefetch(logits + n + j);
+      part.store(to + j, part.load(to + j) * factor - uniform);
+    });
+    to[target] -= scale * (1 - s);
   });
 }
 

@@ -29,12 +29,9 @@ struct Targets {
   std::int64_t ignore;
   real smoothing;
 };
-/// loss = -sum_j q_j log p_j with p = softmax(x) and q the target distribution; 0 where ignored.
-/// Also gives lse = logsumexp(x), all that backward needs besides x.
-void cross_entropy(const real* x, Targets targets, std::size_t rows, std::size_t n, real* loss,
-                   real* lse);
-/// dx = scale (p - q); 0 where ignored.
-void cross_entropy_vjp(real scale, const real* x, const real* lse, Targets targets,
-                       std::size_t rows, std::size_t n, real* dx);
+/// loss = -sum_j q_j log p_j with p = softmax(x) and q the target distribution, and, unless dx is
+/// null, its gradient dx = scale (p - q); 0 where ignored.
+void cross_entropy(const real* x, Targets targets, real scale, std::size_t rows, std::size_t n,
+                   real* loss, real* dx);
 
 }  // namespace xgrad::inline XGRAD_PRECISION::kernels

@@ -113,9 +113,9 @@ Tensor plane_norm(const char* op, const char* composite, const Tensor& x, const 
         kernels::plane_norm_vjp(grad.data(), x.data(), numbers_or_null(gain), mean.data(),
                                 var.data(), eps, planes, measure,
                                 {numbers_of(dx), numbers_of(dweight), numbers_of(dbias)});
-        r.to(0, dx);
-        if (scaled) r.to(1, dweight);
-        if (shifted) r.to(1 + scaled, dbias);
+        r.to(0, std::move(dx));
+        if (scaled) r.to(1, std::move(dweight));
+        if (shifted) r.to(1 + scaled, std::move(dbias));
       });
 }
 
@@ -150,9 +150,9 @@ Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, rea
         if (shifted) dbias = room_for(r, 1 + scaled);
         kernels::layer_norm_vjp(grad.data(), x.data(), gain.data(), mean.data(), rstd.data(), rows,
                                 n, {numbers_of(dx), numbers_of(dweight), numbers_of(dbias)});
-        r.to(0, dx);
-        if (scaled) r.to(1, dweight);
-        if (shifted) r.to(1 + scaled, dbias);
+        r.to(0, std::move(dx));
+        if (scaled) r.to(1, std::move(dweight));
+        if (shifted) r.to(1 + scaled, std::move(dbias));
       });
 }
 
@@ -171,8 +171,8 @@ Tensor rms_norm(const Tensor& x, const Tensor& weight, real eps) {
                         if (scaled) dweight = room_for(r, 1);
                         kernels::rms_norm_vjp(grad.data(), x.data(), gain.data(), rstd.data(), rows,
                                               n, {numbers_of(dx), numbers_of(dweight), nullptr});
-                        r.to(0, dx);
-                        if (scaled) r.to(1, dweight);
+                        r.to(0, std::move(dx));
+                        if (scaled) r.to(1, std::move(dweight));
                       });
 }
 

@@ -33,7 +33,7 @@ Tensor softmax(const Tensor& x, std::int64_t axis) {
     } else {
       Tensor dx = Tensor::empty(y.shape());
       kernels::softmax_vjp(grad.data(), y.data(), row_count(y), y.size(-1), dx.mutable_data());
-      r.to(0, dx);
+      r.to(0, std::move(dx));
     }
   });
 }
@@ -50,7 +50,7 @@ Tensor log_softmax(const Tensor& x, std::int64_t axis) {
     } else {
       Tensor dx = Tensor::empty(y.shape());
       kernels::log_softmax_vjp(grad.data(), y.data(), row_count(y), y.size(-1), dx.mutable_data());
-      r.to(0, dx);
+      r.to(0, std::move(dx));
     }
   });
 }
@@ -88,26 +88,20 @@ std::size_t check_targets(const Tensor& logits, const Indices& targets,
 Tensor cross_entropy(const Tensor& logits, const Indices& targets, CrossEntropyOptions options) {
   const real counted = static_cast<real>(check_targets(logits, targets, options));
   const std::size_t rows = targets.size(), classes = logits.size(-1);
-  const auto wanted = [options](const Indices& t) {
-    return kernels::Targets{t.data(), options.ignore_index, options.label_smoothing};
-  };
-  Tensor losses = Tensor::empty({rows}), lse = Tensor::empty({rows});
-  kernels::cross_entropy(logits.data(), wanted(targets), rows, classes, losses.mutable_data(),
-                         lse.mutable_data());
+  // loss = -1/counted sum_ij q_ij log softmax(x_i)_j  =>  dloss/dx_ij = (softmax(x_i)_j - q_ij) /
+  // counted. If somebody will want it, it is written at once, while the exponentials are at hand;
+  // the logits need not be kept then, and backward has nothing left to do but to hand it on.
+  Tensor losses = Tensor::empty({rows}), dx;
+  if (detail::count_wanting({logits}) > 0) dx = Tensor::empty(logits.shape());
+  kernels::cross_entropy(
+      logits.data(), {targets.data(), options.ignore_index, options.label_smoothing}, 1 / counted,
+      rows, classes, losses.mutable_data(), dx.defined() ? dx.mutable_data() : nullptr);
   double total = 0;
   for (std::size_t i = 0; i < rows; ++i) total += losses.data()[i];
-
-  // loss = -1/counted sum_ij q_ij log softmax(x_i)_j  =>  dloss/dx_ij = (softmax(x_i)_j - q_ij) /
-  // counted. The gradient is written once, from x and one number per row; no probabilities are
-  // stored in between.
   return record_fused("cross_entropy", "composite::cross_entropy", {logits},
-                      scalar(static_cast<real>(total / counted)), Keep::inputs, [=](RawPull& r) {
-                        const Tensor grad = r.grad(), x = r.in(0);
-                        Tensor dx = Tensor::empty(x.shape());
-                        kernels::cross_entropy_vjp(grad.item() / counted, x.data(), lse.data(),
-                                                   wanted(targets), rows, classes,
-                                                   dx.mutable_data());
-                        r.to(0, dx);
+                      scalar(static_cast<real>(total / counted)), Keep::nothing, [dx](RawPull& r) {
+                        const real grad = Tensor(r.grad()).item();
+                        r.to(0, grad == 1 ? dx : dx * grad);
                       });
 }
 
