@@ -1,168 +1,266 @@
 // Arithmetic, comparison and selection: two or three tensors, element by element, with
-// broadcasting. Functions of one tensor are in elementwise.cpp. Values and rules are lazy
-// expressions: one pass each.
+// broadcasting. Functions of one tensor are in elementwise.cpp. A value is one vectorised pass, a
+// rule a lazy expression.
 #include <cmath>
 
+#include <xgrad/core/kernels/broadcast.hpp>
+#include <xgrad/core/kernels/map.hpp>
+#include <xgrad/core/kernels/power.hpp>
 #include <xgrad/core/ops.hpp>
 #include <xgrad/core/record.hpp>
 
 namespace xgrad::inline XGRAD_PRECISION {
+namespace {
+
+using kernels::Batch;
+
+/// f of tensors that broadcast.
+template <class F, class... T>
+Tensor combine([[maybe_unused]] const char* op, const F& f, const Tensor& first, const T&... more) {
+  if (((more.shape() == first.shape()) && ...)) {
+    Tensor y = Tensor::empty(first.shape());
+    kernels::map(y.size(), y.mutable_data(), f, first.data(), more.data()...);
+    return y;
+  }
+  Shape shape = first.shape();
+  ((shape = broadcast_shapes(op, shape, more.shape())), ...);
+  Tensor y = Tensor::empty(shape);
+  if (y.size() > 0)
+    kernels::map_broadcast(shape, y.mutable_data(), f,
+                           kernels::Operand{first.data(), first.shape()},
+                           kernels::Operand{more.data(), more.shape()}...);
+  return y;
+}
+
+/// What a rule multiplies or divides the gradient by: a lazy expression, or, if shapes differ, a
+/// tensor, for where xtensor has to broadcast along the last axis it is slow.
+template <class R, class F>
+void pull(R& r, std::size_t i, std::size_t j, const F& f) {
+  if (!r.needs(i)) return;
+  if (r.shape(0) == r.shape(1))
+    r.to(i, f(r.grad(), r.in(j)));
+  else
+    r.to(i, f(Tensor(r.grad()), Tensor(r.in(j))));
+}
+
+}  // namespace
 
 Tensor operator+(const Tensor& a, const Tensor& b) {
-  return record("add", {a, b}, a.array() + b.array(), Keep::nothing, [](auto& r) {
-    r.to(0, r.grad());
-    r.to(1, r.grad());
-  });
+  return record("add", {a, b},
+                combine(
+                    "add", [](const Batch& x, const Batch& y) { return x + y; }, a, b),
+                Keep::nothing, [](auto& r) {
+                  r.to(0, r.grad());
+                  r.to(1, r.grad());
+                });
 }
 
 Tensor operator-(const Tensor& a, const Tensor& b) {
-  return record("sub", {a, b}, a.array() - b.array(), Keep::nothing, [](auto& r) {
-    r.to(0, r.grad());
-    r.to(1, -r.grad());
-  });
+  return record("sub", {a, b},
+                combine(
+                    "sub", [](const Batch& x, const Batch& y) { return x - y; }, a, b),
+                Keep::nothing, [](auto& r) {
+                  r.to(0, r.grad());
+                  r.to(1, -r.grad());
+                });
 }
 
 Tensor operator*(const Tensor& a, const Tensor& b) {
-  return record("mul", {a, b}, a.array() * b.array(), Keep::others, [](auto& r) {
-    if (r.needs(0)) r.to(0, r.grad() * r.in(1));
-    if (r.needs(1)) r.to(1, r.grad() * r.in(0));
-  });
+  return record("mul", {a, b},
+                combine(
+                    "mul", [](const Batch& x, const Batch& y) { return x * y; }, a, b),
+                Keep::others, [](auto& r) {
+                  const auto product = [](const auto& g, const auto& x) { return g * x; };
+                  pull(r, 0, 1, product);
+                  pull(r, 1, 0, product);
+                });
 }
 
 Tensor operator/(const Tensor& a, const Tensor& b) {
-  return record("div", {a, b}, a.array() / b.array(), [](auto& r) {
-    r.to(0, r.grad() / r.in(1));
-    r.to(1, -r.grad() * r.out() / r.in(1));  // d(a/b)/db = -a/b^2 = -(a/b)/b
-  });
+  return record("div", {a, b},
+                combine(
+                    "div", [](const Batch& x, const Batch& y) { return x / y; }, a, b),
+                [](auto& r) {
+                  pull(r, 0, 1, [](const auto& g, const auto& b) { return g / b; });
+                  if (r.needs(1)) {  // d(a/b)/db = -a/b^2 = -(a/b)/b
+                    const Tensor g = r.grad(), y = r.out(), b = r.in(1);
+                    r.to(1, -g * y / b);
+                  }
+                });
 }
 
 Tensor operator+(const Tensor& a, real b) {
-  return record("add", {a}, a.array() + b, Keep::nothing, [](auto& r) { r.to(0, r.grad()); });
+  return record("add", {a},
+                combine(
+                    "add", [b](const Batch& x) { return x + b; }, a),
+                Keep::nothing, [](auto& r) { r.to(0, r.grad()); });
 }
 Tensor operator*(const Tensor& a, real b) {
-  return record("mul", {a}, a.array() * b, Keep::nothing, [b](auto& r) { r.to(0, r.grad() * b); });
+  return record("mul", {a},
+                combine(
+                    "mul", [b](const Batch& x) { return x * b; }, a),
+                Keep::nothing, [b](auto& r) { r.to(0, r.grad() * b); });
 }
 Tensor operator-(const Tensor& a, real b) { return a + -b; }
 Tensor operator/(const Tensor& a, real b) {
-  return record("div", {a}, a.array() / b, Keep::nothing, [b](auto& r) { r.to(0, r.grad() / b); });
+  return record("div", {a},
+                combine(
+                    "div", [b](const Batch& x) { return x / b; }, a),
+                Keep::nothing, [b](auto& r) { r.to(0, r.grad() / b); });
 }
 Tensor operator+(real a, const Tensor& b) { return b + a; }
 Tensor operator*(real a, const Tensor& b) { return b * a; }
 Tensor operator-(real a, const Tensor& b) {
-  return record("sub", {b}, a - b.array(), Keep::nothing, [](auto& r) { r.to(0, -r.grad()); });
+  return record("sub", {b},
+                combine(
+                    "sub", [a](const Batch& x) { return a - x; }, b),
+                Keep::nothing, [](auto& r) { r.to(0, -r.grad()); });
 }
 Tensor operator/(real a, const Tensor& b) {
-  return record("div", {b}, a / b.array(), [](auto& r) { r.to(0, -r.grad() * r.out() / r.in(0)); });
+  return record("div", {b},
+                combine(
+                    "div", [a](const Batch& x) { return a / x; }, b),
+                [](auto& r) { r.to(0, -r.grad() * r.out() / r.in(0)); });
 }
 Tensor operator-(const Tensor& x) {
-  return record("neg", {x}, -x.array(), Keep::nothing, [](auto& r) { r.to(0, -r.grad()); });
-}
-
-Tensor pow(const Tensor& x, real exponent) {
-  if (exponent == 2) return square(x);
-  return record("pow", {x}, xt::pow(x.array(), exponent), Keep::inputs, [exponent](auto& r) {
-    const real lower =
-        exponent == 0 ? 0 : exponent - 1;  // x^0 has slope 0 at x = 0 too, not 0 * infinity
-    r.to(0, r.grad() * (exponent * pow(r.in(0), lower)));
-  });
+  return record("neg", {x},
+                combine(
+                    "neg", [](const Batch& v) { return -v; }, x),
+                Keep::nothing, [](auto& r) { r.to(0, -r.grad()); });
 }
 
 Tensor pow(const Tensor& a, const Tensor& b) {
-  return record("pow", {a, b}, xt::pow(a.array(), b.array()), [](auto& r) {
-    r.to(0, r.grad() * r.in(1) *
-                pow(r.in(0), where(equal(r.in(1), real(0)), real(0), r.in(1) - real(1))));
-    // d(a^b)/db = a^b log a. Where a = 0, log 1 stands in for log 0, so that derivatives of any
-    // order are 0.
-    r.to(1, r.grad() * r.out() * log(where(equal(r.in(0), real(0)), real(1), r.in(0))));
-  });
+  return record(
+      "pow", {a, b},
+      combine(
+          "pow", [](const Batch& x, const Batch& y) { return kernels::power(x, y); }, a, b),
+      [](auto& r) {
+        r.to(0, r.grad() * r.in(1) *
+                    pow(r.in(0), where(equal(r.in(1), real(0)), real(0), r.in(1) - real(1))));
+        // d(a^b)/db = a^b log a. Where a = 0, log 1 stands in for log 0, so that derivatives of any
+        // order are 0.
+        r.to(1, r.grad() * r.out() * log(where(equal(r.in(0), real(0)), real(1), r.in(0))));
+      });
 }
 
 Tensor square(const Tensor& x) {
-  return record("square", {x}, x.array() * x.array(), Keep::inputs,
-                [](auto& r) { r.to(0, r.grad() * r.in(0) * real(2)); });
+  return record("square", {x},
+                combine(
+                    "square", [](const Batch& v) { return v * v; }, x),
+                Keep::inputs, [](auto& r) { r.to(0, r.grad() * r.in(0) * real(2)); });
 }
 
 // ---- extrema
 
 // Where neither comparison holds, an input is NaN, and so is the sum.
 Tensor maximum(const Tensor& a, const Tensor& b) {
-  const Array &x = a.array(), &y = b.array();
-  return record("maximum", {a, b}, xt::where(x >= y, x, xt::where(x < y, y, x + y)), Keep::inputs,
-                [](auto& r) {
-                  r.to(0, where(r.in(0) > r.in(1), r.grad(),
-                                where(equal(r.in(0), r.in(1)), r.grad() * real(0.5), real(0))));
-                  r.to(1, where(r.in(1) > r.in(0), r.grad(),
-                                where(equal(r.in(0), r.in(1)), r.grad() * real(0.5), real(0))));
-                });
+  const auto value = [](const Batch& x, const Batch& y) {
+    return select(x >= y, x, select(x < y, y, x + y));
+  };
+  return record("maximum", {a, b}, combine("maximum", value, a, b), Keep::inputs, [](auto& r) {
+    r.to(0, where(r.in(0) > r.in(1), r.grad(),
+                  where(equal(r.in(0), r.in(1)), r.grad() * real(0.5), real(0))));
+    r.to(1, where(r.in(1) > r.in(0), r.grad(),
+                  where(equal(r.in(0), r.in(1)), r.grad() * real(0.5), real(0))));
+  });
 }
 
 Tensor minimum(const Tensor& a, const Tensor& b) {
-  const Array &x = a.array(), &y = b.array();
-  return record("minimum", {a, b}, xt::where(x <= y, x, xt::where(x > y, y, x + y)), Keep::inputs,
-                [](auto& r) {
-                  r.to(0, where(r.in(0) < r.in(1), r.grad(),
-                                where(equal(r.in(0), r.in(1)), r.grad() * real(0.5), real(0))));
-                  r.to(1, where(r.in(1) < r.in(0), r.grad(),
-                                where(equal(r.in(0), r.in(1)), r.grad() * real(0.5), real(0))));
-                });
+  const auto value = [](const Batch& x, const Batch& y) {
+    return select(x <= y, x, select(x > y, y, x + y));
+  };
+  return record("minimum", {a, b}, combine("minimum", value, a, b), Keep::inputs, [](auto& r) {
+    r.to(0, where(r.in(0) < r.in(1), r.grad(),
+                  where(equal(r.in(0), r.in(1)), r.grad() * real(0.5), real(0))));
+    r.to(1, where(r.in(1) < r.in(0), r.grad(),
+                  where(equal(r.in(0), r.in(1)), r.grad() * real(0.5), real(0))));
+  });
 }
 
 Tensor clamp(const Tensor& x, real low, real high) {
   require(low <= high, "clamp: needs low <= high, got ", low, " and ", high);
-  const Array& v = x.array();
-  return record("clamp", {x}, xt::where(v < low, low, xt::where(v > high, high, v)), Keep::inputs,
-                [low, high](auto& r) {
-                  r.to(0,
-                       where(r.in(0) >= low, where(r.in(0) <= high, r.grad(), real(0)), real(0)));
-                });
+  const auto value = [low, high](const Batch& v) {
+    return select(v < Batch(low), Batch(low), select(v > Batch(high), Batch(high), v));
+  };
+  return record("clamp", {x}, combine("clamp", value, x), Keep::inputs, [low, high](auto& r) {
+    r.to(0, where(r.in(0) >= low, where(r.in(0) <= high, r.grad(), real(0)), real(0)));
+  });
 }
 
 Tensor abs(const Tensor& x) {
-  return record("abs", {x}, xt::abs(x.array()), Keep::inputs, [](auto& r) {
-    r.to(0, where(r.in(0) > real(0), r.grad(), where(r.in(0) < real(0), -r.grad(), real(0))));
-  });
+  return record(
+      "abs", {x},
+      combine(
+          "abs", [](const Batch& v) { return abs(v); }, x),
+      Keep::inputs, [](auto& r) {
+        r.to(0, where(r.in(0) > real(0), r.grad(), where(r.in(0) < real(0), -r.grad(), real(0))));
+      });
 }
 
 // ---- comparison: constant almost everywhere, so nothing is recorded
 
 namespace {
 
-template <class Condition>
-Tensor truth(const char* op, const InputList& inputs, const Condition& condition) {
-  return detail::evaluate(op, inputs, xt::where(condition, real(1), real(0)));
+template <class Condition, class... T>
+Tensor truth(const char* op, const Condition& condition, const T&... x) {
+  return combine(
+      op, [&](const auto&... v) { return select(condition(v...), Batch(1), Batch(0)); }, x...);
 }
 
 }  // namespace
 
 Tensor operator<(const Tensor& a, const Tensor& b) {
-  return truth("less", {a, b}, a.array() < b.array());
+  return truth(
+      "less", [](const Batch& x, const Batch& y) { return x < y; }, a, b);
+}
+Tensor operator<(const Tensor& a, real b) {
+  return truth(
+      "less", [b](const Batch& x) { return x < Batch(b); }, a);
 }
 Tensor operator>(const Tensor& a, const Tensor& b) {
-  return truth("greater", {a, b}, a.array() > b.array());
+  return truth(
+      "greater", [](const Batch& x, const Batch& y) { return x > y; }, a, b);
+}
+Tensor operator>(const Tensor& a, real b) {
+  return truth(
+      "greater", [b](const Batch& x) { return x > Batch(b); }, a);
 }
 Tensor operator<=(const Tensor& a, const Tensor& b) {
-  return truth("less_equal", {a, b}, a.array() <= b.array());
+  return truth(
+      "less_equal", [](const Batch& x, const Batch& y) { return x <= y; }, a, b);
+}
+Tensor operator<=(const Tensor& a, real b) {
+  return truth(
+      "less_equal", [b](const Batch& x) { return x <= Batch(b); }, a);
 }
 Tensor operator>=(const Tensor& a, const Tensor& b) {
-  return truth("greater_equal", {a, b}, a.array() >= b.array());
+  return truth(
+      "greater_equal", [](const Batch& x, const Batch& y) { return x >= y; }, a, b);
 }
-Tensor operator<(const Tensor& a, real b) { return truth("less", {a}, a.array() < b); }
-Tensor operator>(const Tensor& a, real b) { return truth("greater", {a}, a.array() > b); }
-Tensor operator<=(const Tensor& a, real b) { return truth("less_equal", {a}, a.array() <= b); }
-Tensor operator>=(const Tensor& a, real b) { return truth("greater_equal", {a}, a.array() >= b); }
+Tensor operator>=(const Tensor& a, real b) {
+  return truth(
+      "greater_equal", [b](const Batch& x) { return x >= Batch(b); }, a);
+}
 Tensor equal(const Tensor& a, const Tensor& b) {
-  return truth("equal", {a, b}, xt::equal(a.array(), b.array()));
+  return truth(
+      "equal", [](const Batch& x, const Batch& y) { return x == y; }, a, b);
 }
-Tensor equal(const Tensor& a, real b) { return truth("equal", {a}, xt::equal(a.array(), b)); }
+Tensor equal(const Tensor& a, real b) {
+  return truth(
+      "equal", [b](const Batch& x) { return x == Batch(b); }, a);
+}
 
 // ---- selection: the gradient goes where the number came from
 
 Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b) {
-  return record("where", {a, b, condition},
-                xt::where(xt::not_equal(condition.array(), real(0)), a.array(), b.array()),
-                Keep::others, [](auto& r) {
-                  r.to(0, where(equal(r.in(2), real(0)), real(0), r.grad()));
-                  r.to(1, where(equal(r.in(2), real(0)), r.grad(), real(0)));
+  const auto value = [](const Batch& x, const Batch& y, const Batch& c) {
+    return select(c == Batch(0), y, x);
+  };
+  return record("where", {a, b}, combine("where", value, a, b, condition), Keep::nothing,
+                [condition](auto& r) {
+                  const Tensor grad = r.grad();
+                  if (r.needs(0)) r.to(0, where(condition, grad, real(0)));
+                  if (r.needs(1)) r.to(1, where(condition, real(0), grad));
                 });
 }
 
@@ -170,16 +268,20 @@ Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b) {
 // tape that checks values lets it pass.
 Tensor where(const Tensor& condition, const Tensor& a, real b) {
   if (std::isinf(b)) return where(condition, a, scalar(b));
-  return record("where", {a, condition},
-                xt::where(xt::not_equal(condition.array(), real(0)), a.array(), b), Keep::others,
-                [](auto& r) { r.to(0, where(equal(r.in(1), real(0)), real(0), r.grad())); });
+  const auto value = [b](const Batch& x, const Batch& c) {
+    return select(c == Batch(0), Batch(b), x);
+  };
+  return record("where", {a}, combine("where", value, a, condition), Keep::nothing,
+                [condition](auto& r) { r.to(0, where(condition, Tensor(r.grad()), real(0))); });
 }
 
 Tensor where(const Tensor& condition, real a, const Tensor& b) {
   if (std::isinf(a)) return where(condition, scalar(a), b);
-  return record("where", {b, condition},
-                xt::where(xt::not_equal(condition.array(), real(0)), a, b.array()), Keep::others,
-                [](auto& r) { r.to(0, where(equal(r.in(1), real(0)), r.grad(), real(0))); });
+  const auto value = [a](const Batch& y, const Batch& c) {
+    return select(c == Batch(0), y, Batch(a));
+  };
+  return record("where", {b}, combine("where", value, b, condition), Keep::nothing,
+                [condition](auto& r) { r.to(0, where(condition, real(0), Tensor(r.grad()))); });
 }
 
 Tensor masked_fill(const Tensor& x, const Tensor& mask, real value) {

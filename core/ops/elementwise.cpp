@@ -7,6 +7,7 @@
 
 #include <xgrad/core/kernels/map.hpp>
 #include <xgrad/core/kernels/normal.hpp>
+#include <xgrad/core/kernels/power.hpp>
 #include <xgrad/core/ops.hpp>
 #include <xgrad/core/record.hpp>
 
@@ -110,6 +111,22 @@ Tensor rsqrt(const Tensor& x) {
 Tensor tanh(const Tensor& x) {
   return record("tanh", {x}, map([](const Batch& v) { return tanh(v); }, x), Keep::output,
                 [](auto& r) { r.to(0, r.grad() * (real(1) - r.out() * r.out())); });
+}
+
+namespace {
+
+Batch pow(const Batch& x, real exponent) { return kernels::power(x, exponent); }
+
+}  // namespace
+
+Tensor pow(const Tensor& x, real exponent) {
+  if (exponent == 2) return square(x);
+  return record("pow", {x}, map([exponent](const Batch& v) { return pow(v, exponent); }, x),
+                Keep::inputs, [exponent](auto& r) {
+                  // x^0 has slope 0 at x = 0 too, not 0 * infinity
+                  const real lower = exponent == 0 ? 0 : exponent - 1;
+                  pull_back(r, [=](const auto& v) { return exponent * pow(v, lower); });
+                });
 }
 
 Tensor sin(const Tensor& x) {

@@ -1,5 +1,6 @@
 // Arithmetic where the table of operations does not look: ties, NaN, broadcasting errors, the same
 // tensor twice, and an operation of a user's own.
+#include <cmath>
 #include <limits>
 
 #include <xgrad/core/ops.hpp>
@@ -114,6 +115,16 @@ TEST_CASE("a tensor may be both inputs", "[ops]") {
   CHECK(slope([](const Tensor& x) { return x / x; }, {1, 2}) == std::vector<real>{0, 0});
   CHECK(slope([](const Tensor& x) { return where(x > real(1), x, x); }, {1, 2}) ==
         std::vector<real>{1, 1});
+}
+
+TEST_CASE("powers are the same in every place of an array", "[ops]") {
+  const std::vector<real> bases{0, 0, 0, -2, -2, 3}, exponents{0, 2.5, -1.5, 3, -2, 0};
+  for (std::size_t k = 0; k < bases.size(); ++k) {
+    const Tensor x = full({37}, bases[k]), y = full({37}, exponents[k]);
+    const std::vector<real> want(37, std::pow(bases[k], exponents[k]));
+    CHECK(values(pow(x, y)) == want);
+    CHECK(values(pow(x, exponents[k])) == want);
+  }
 }
 
 TEST_CASE("powers at zero and below", "[ops]") {
