@@ -197,7 +197,7 @@ void add_binary() {
   add_op(
       "mul", triad, {3, 2}, [](const Inputs& x) { return x[0] * x[1]; }, two);
   add_op(
-      "swiglu", triad, {3, 2}, [](const Inputs& x) { return silu(x[0]) * x[1]; }, two);
+      "swiglu", triad, {3, 2}, [](const Inputs& x) { return swiglu(x[0], x[1]); }, two);
   add_op(
       "less", triad, none, [](const Inputs& x) { return x[0] < x[1]; }, two);
   add_op(

@@ -112,6 +112,9 @@ Tensor sigmoid(const Tensor& x);
 Tensor relu(const Tensor& x);
 /// x sigmoid(x) (SiLU, swish).
 Tensor silu(const Tensor& x);
+/// silu(gate) * up in one pass, as is its backward: the gate of Llama's feed-forward. One shape.
+/// Shazeer 2020 (2002.05202).
+Tensor swiglu(const Tensor& gate, const Tensor& up);
 /// log(1 + exp(x)), without overflow.
 Tensor softplus(const Tensor& x);
 

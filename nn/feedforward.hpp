@@ -34,7 +34,7 @@ struct SwiGlu : Module {
   explicit SwiGlu(FeedForwardOptions options) : SwiGlu(nullptr, "", options) {}
   Tensor operator()(const Tensor& x) const {
     const Scope here = enter();
-    return dropout(down_proj(silu(gate_proj(x)) * up_proj(x)));
+    return dropout(down_proj(swiglu(gate_proj(x), up_proj(x))));
   }
 
   Linear gate_proj, up_proj, down_proj;

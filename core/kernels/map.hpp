@@ -22,4 +22,16 @@ void map(std::size_t count, real* out, const F& f, const X*... x) {
   });
 }
 
+/// The same for a pair: `f` returns two Batches.
+template <class F, class... X>
+void map_pair(std::size_t count, real* first, real* second, const F& f, const X*... x) {
+  parallel_for(count, row::block, [&](std::size_t begin, std::size_t end) {
+    row::walk(end - begin, [&, begin](auto part, std::size_t i) {
+      const auto [a, b] = f(part.load(x + begin + i)...);
+      part.store(first + begin + i, a);
+      part.store(second + begin + i, b);
+    });
+  });
+}
+
 }  // namespace xgrad::inline XGRAD_PRECISION::kernels

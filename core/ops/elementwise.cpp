@@ -4,6 +4,7 @@
 // reads one formula both ways.
 #include <limits>
 #include <numbers>
+#include <utility>
 
 #include <xgrad/core/kernels/map.hpp>
 #include <xgrad/core/kernels/normal.hpp>
@@ -181,14 +182,45 @@ Tensor relu(const Tensor& x) {
                 [](auto& r) { r.to(0, where(r.out() > real(0), r.grad(), real(0))); });
 }
 
+namespace {
+
+// (x s)' = s + x s (1 - s), with s = sigmoid(x)
+template <class X>
+X silu_slope(const X& x, const X& s) {
+  return s * (real(1) + x * (real(1) - s));
+}
+
+}  // namespace
+
 Tensor silu(const Tensor& x) {
-  return record("silu", {x}, map([](const Batch& v) { return v * sigmoid(v); }, x), Keep::inputs,
-                [](auto& r) {
-                  pull_back(r, [](const auto& v) {
-                    const auto s = sigmoid(v);
-                    return s * (real(1) + v * (real(1) - s));  // (x s)' = s + x s (1 - s)
-                  });
-                });
+  return record(
+      "silu", {x}, map([](const Batch& v) { return v * sigmoid(v); }, x), Keep::inputs,
+      [](auto& r) { pull_back(r, [](const auto& v) { return silu_slope(v, sigmoid(v)); }); });
+}
+
+Tensor swiglu(const Tensor& gate, const Tensor& up) {
+  require<ShapeError>(gate.shape() == up.shape(), "swiglu: gate has shape ", gate.shape(), ", up ",
+                      up.shape());
+  const auto value = [](const Batch& a, const Batch& b) { return a * sigmoid(a) * b; };
+  return record("swiglu", {gate, up}, map(value, gate, up), Keep::inputs, [](auto& r) {
+    const Tensor grad = r.grad(), a = r.in(0), b = r.in(1);
+    if constexpr (std::remove_reference_t<decltype(r)>::recorded) {
+      const Tensor s = sigmoid(a);
+      r.to(0, grad * b * silu_slope(a, s));
+      r.to(1, grad * (a * s));
+    } else {  // both in one pass, with one exponential
+      Tensor da = Tensor::empty(a.shape()), db = Tensor::empty(a.shape());
+      kernels::map_pair(
+          a.size(), da.mutable_data(), db.mutable_data(),
+          [](const Batch& g, const Batch& x, const Batch& y) {
+            const Batch s = sigmoid(x);
+            return std::pair(g * y * silu_slope(x, s), g * (x * s));
+          },
+          grad.data(), a.data(), b.data());
+      r.to(0, std::move(da));
+      r.to(1, std::move(db));
+    }
+  });
 }
 
 Tensor softplus(const Tensor& x) {

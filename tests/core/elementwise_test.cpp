@@ -247,3 +247,16 @@ TEST_CASE("steps have no gradient, or pass it straight through", "[ops]") {
                 {-0.6, 0, 2}) == std::vector<real>{3, 3, 3});
   }
 }
+
+TEST_CASE("swiglu is silu(gate) * up, derivatives included", "[ops]") {
+  Rng rng(5);
+  Tensor gate = randn({3, 37}, rng).requires_grad_(), up = randn({3, 37}, rng).requires_grad_();
+  const Tensor seed = randn({3, 37}, rng);
+  Tape tape;
+  const Tensor fused = swiglu(gate, up), composed = silu(gate) * up;
+  CHECK(max(abs(fused - composed)).item() <= 4 * std::numeric_limits<real>::epsilon());
+  const auto got = tape.gradient(fused, {gate, up}, {.retain = true}, seed),
+             want = tape.gradient(composed, {gate, up}, {}, seed);
+  for (std::size_t i = 0; i < 2; ++i)
+    CHECK(max(abs(got[i] - want[i])).item() <= 16 * std::numeric_limits<real>::epsilon());
+}

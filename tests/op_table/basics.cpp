@@ -36,6 +36,10 @@ std::vector<ErrorRow> errors() {
        },
        "add: shapes (2, 3) and (2,) do not broadcast: axis 1 is 3 and 2"},
       {[] {
+         swiglu(ones({2, 3}), ones(3));
+       },
+       "swiglu: gate has shape (2, 3), up (3,)"},
+      {[] {
          ones({2, 3}) - ones({3, 3});
        },
        "sub: shapes (2, 3) and (3, 3) do not broadcast: axis 0 is 2 and 3"},
@@ -565,6 +569,7 @@ OpFamily basics() {
       {"relu", [](List x) { return relu(x[0]); }, {{2, N}}},
       {"silu", [](List x) { return silu(x[0]); }, {{2, N}}, -4, 4},
       {"softplus", [](List x) { return softplus(x[0]); }, {{2, N}}, -4, 4},
+      {"swiglu", [](List x) { return swiglu(x[0], x[1]); }, {{2, N}, {2, N}}, -3, 3},
       {"gelu erf", [](List x) { return gelu(x[0]); }, {{2, N}}, -3, 3},
       {"gelu tanh", [](List x) { return gelu(x[0], Gelu::tanh); }, {{2, N}}, -3, 3},
   });
