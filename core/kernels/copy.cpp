@@ -3,6 +3,8 @@
 #include <xgrad/core/kernels/copy.hpp>
 
 #include <algorithm>
+#include <cstring>
+#include <utility>
 #include <vector>
 
 #include <xgrad/core/parallel.hpp>
@@ -11,7 +13,10 @@ namespace xgrad::inline XGRAD_PRECISION::kernels {
 namespace {
 
 constexpr std::size_t kGrain = 32768;  // elements that are worth a thread
-constexpr std::size_t kTile = 16;      // a tile's row is one cache line of floats
+
+using Line = real __attribute__((vector_size(64)));  // a cache line, and a tile's row
+constexpr std::size_t kTile = sizeof(Line) / sizeof(real);
+constexpr std::size_t kStrip = 4 * kTile;  // lines of one page are wanted together
 
 struct Axis {
   std::size_t size, in, out;  // how many, and how far apart on either side
@@ -74,38 +79,59 @@ void copy_run(const Axis& axis, std::size_t count, const real* in, real* out) {
     for (std::size_t i = 0; i < count; ++i) out[i * axis.out] = in[i * axis.in];
 }
 
-// out[r * out_stride + c] = in[c * in_stride + r] on a tile. It goes through a small square, so
-// that each cache line is touched once on either side: strides are often powers of two, whose lines
-// evict one another.
-void transpose_tile(std::size_t rows, std::size_t cols, const real* in, std::size_t in_stride,
-                    real* out, std::size_t out_stride) {
-  real square[kTile][kTile];
-  if (rows == kTile && cols == kTile) {  // the sizes are constants here, and the loops unroll
-    for (std::size_t c = 0; c < kTile; ++c)
-      for (std::size_t r = 0; r < kTile; ++r) square[c][r] = in[c * in_stride + r];
-    for (std::size_t r = 0; r < kTile; ++r)
-      for (std::size_t c = 0; c < kTile; ++c) out[r * out_stride + c] = square[c][r];
-  } else {
-    for (std::size_t c = 0; c < cols; ++c)
-      for (std::size_t r = 0; r < rows; ++r) square[c][r] = in[c * in_stride + r];
-    for (std::size_t r = 0; r < rows; ++r)
-      for (std::size_t c = 0; c < cols; ++c) out[r * out_stride + c] = square[c][r];
+// Of a square of rows, exchanges the upper right with the lower left quarter in each block of
+// 2 half x 2 half numbers.
+template <std::size_t half, std::size_t... k>
+void exchange(Line (&rows)[kTile], std::index_sequence<k...>) {
+  for (std::size_t i = 0; i < kTile; ++i) {
+    if (i & half) continue;
+    const Line a = rows[i], b = rows[i + half];
+    rows[i] = __builtin_shufflevector(a, b, (k & half ? kTile + k - half : k)...);
+    rows[i + half] = __builtin_shufflevector(a, b, (k & half ? kTile + k : k + half)...);
   }
+}
+
+// out[r * out_stride + c] = in[c * in_stride + r] on a tile. It goes through registers, so that
+// each cache line is touched once on either side: strides are often powers of two, whose lines
+// evict one another.
+void transpose_tile(const real* in, std::size_t in_stride, real* out, std::size_t out_stride) {
+  constexpr auto lanes = std::make_index_sequence<kTile>();
+  Line rows[kTile];
+  for (std::size_t c = 0; c < kTile; ++c) std::memcpy(&rows[c], in + c * in_stride, sizeof(Line));
+  if constexpr (kTile > 8) exchange<8>(rows, lanes);
+  exchange<4>(rows, lanes);
+  exchange<2>(rows, lanes);
+  exchange<1>(rows, lanes);
+  for (std::size_t r = 0; r < kTile; ++r) std::memcpy(out + r * out_stride, &rows[r], sizeof(Line));
+}
+
+// The same where the matrix ends before the tile.
+void transpose_edge(std::size_t rows, std::size_t cols, const real* in, std::size_t in_stride,
+                    real* out, std::size_t out_stride) {
+  for (std::size_t r = 0; r < rows; ++r)
+    for (std::size_t c = 0; c < cols; ++c) out[r * out_stride + c] = in[c * in_stride + r];
 }
 
 // `row` is contiguous in the input, `col` in the output; `outer` are the other axes.
 void transpose(std::vector<Axis> outer, Axis row, Axis col, const real* in, real* out) {
-  const std::size_t tiles = (row.size + kTile - 1) / kTile;
-  outer.push_back({tiles, kTile * row.in, kTile * row.out});
-  parallel_for(count_of(outer), kGrain / (kTile * col.size),
+  const std::size_t strips = (row.size + kStrip - 1) / kStrip;
+  outer.push_back({strips, kStrip * row.in, kStrip * row.out});
+  parallel_for(count_of(outer), kGrain / (kStrip * col.size),
                [&](std::size_t begin, std::size_t end) {
-                 std::size_t tile = begin % tiles;
+                 std::size_t strip = begin % strips;
                  walk(outer, begin, end, [&](std::size_t from, std::size_t to) {
-                   const std::size_t rows = std::min(kTile, row.size - tile * kTile);
+                   const std::size_t rows = std::min(kStrip, row.size - strip * kStrip);
                    for (std::size_t c = 0; c < col.size; c += kTile)
-                     transpose_tile(rows, std::min(kTile, col.size - c), in + from + c * col.in,
-                                    col.in, out + to + c, row.out);
-                   tile = tile + 1 == tiles ? 0 : tile + 1;
+                     for (std::size_t r = 0; r < rows; r += kTile) {
+                       const real* source = in + from + c * col.in + r;
+                       real* target = out + to + r * row.out + c;
+                       if (c + kTile <= col.size && r + kTile <= rows)
+                         transpose_tile(source, col.in, target, row.out);
+                       else
+                         transpose_edge(std::min(kTile, rows - r), std::min(kTile, col.size - c),
+                                        source, col.in, target, row.out);
+                     }
+                   strip = strip + 1 == strips ? 0 : strip + 1;
                  });
                });
 }
