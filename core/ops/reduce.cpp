@@ -113,7 +113,7 @@ Tensor mean(const Tensor& x, const Ints& axes, bool keepdims) {
 Tensor var(const Tensor& x, const Ints& axes, bool keepdims, int correction) {
   const Reduction to("var", x, axes, keepdims);
   const real count = static_cast<real>(to.count) - static_cast<real>(correction);
-  const Tensor deviation = x - broadcast_to(mean(x, axes, xgrad::keepdims), x.shape());
+  const Tensor deviation = x - mean(x, axes, xgrad::keepdims);
   return sum(square(deviation), axes, keepdims) / std::max(count, real(0));
 }
 
@@ -127,10 +127,10 @@ Tensor extremum(const char* op, const Tensor& x, const Ints& axes, bool keepdims
   return record(op, {x}, reduce(x, to.axes, to.result, kernel), [to](auto& r) {
     // 1 where x attains the extremum, divided by how many do: constants, so that the second
     // derivative is 0.
-    const Tensor x = r.in(0), ties = equal(x, spread(r.out(), to.kept, x.shape()));
+    const Tensor x = r.in(0), ties = equal(x, reshape(r.out(), to.kept));
     Tensor share = Tensor::empty(to.kept);
     share.mutable_array() = real(1) / reduce(ties, to.axes, to.kept, kernels::sum).array();
-    r.to(0, ties * spread(share * reshape(r.grad(), to.kept), to.kept, x.shape()));
+    r.to(0, ties * (share * reshape(r.grad(), to.kept)));
   });
 }
 
@@ -154,7 +154,7 @@ Tensor logsumexp(const Tensor& x, const Ints& axes, bool keepdims) {
   // d logsumexp(x) / dx = softmax(x)
   const Tensor y = record("logsumexp", {matrix}, value, Keep::inputs, [](auto& r) {
     const Tensor grad = r.grad();
-    r.to(0, softmax(r.in(0)) * broadcast_to(grad, r.shape(0)));
+    r.to(0, softmax(r.in(0)) * grad);
   });
   return reshape(y, to.result);
 }
@@ -184,7 +184,7 @@ Tensor norm(const Tensor& x, real p, const Ints& axes, bool keepdims) {
     const Tensor x = r.in(0), y = r.out(), grad = r.grad();
     const Tensor length = where(equal(y, real(0)), real(1), y);
     if (p == 2) {
-      r.to(0, x * spread(grad / length, to.kept, x.shape()));
+      r.to(0, x * reshape(grad / length, to.kept));
     } else {
       const Tensor ratio =
           abs(where(equal(x, real(0)), real(1), x)) / spread(length, to.kept, x.shape());
@@ -209,7 +209,7 @@ Tensor normalize(const Tensor& x, real p, std::int64_t axis, real eps) {
   require(p > 0, "normalize: needs p > 0, got ", p);
   const Tensor length =
       clamp(norm(x, p, along, keepdims), eps, std::numeric_limits<real>::infinity());
-  return x / broadcast_to(length, x.shape());
+  return x / length;
 }
 
 }  // namespace xgrad::inline XGRAD_PRECISION
