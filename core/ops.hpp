@@ -523,6 +523,17 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v,
 Tensor self_attention(const Tensor& qkv, std::size_t heads, std::size_t kv_heads,
                       const AttentionOptions& options = {});
 
+/// What attention remembers of a text that grows: keys, already turned, and values of its tokens.
+struct KeyValueCache {
+  Tensor keys, values;     ///< (B, K, capacity, d)
+  std::size_t length = 0;  ///< tokens so far, at most the capacity
+};
+/// self_attention() of the next T tokens of a text with all of it: qkv (B, T, (H + 2K) d) -> (B, T,
+/// H d). The tokens join the cache. options.positions are those of the whole text; neither padding
+/// nor dropout. For generation: nothing is recorded, and a tape that would want to is refused.
+Tensor cached_attention(const Tensor& qkv, std::size_t heads, std::size_t kv_heads,
+                        KeyValueCache& cache, const AttentionOptions& options = {});
+
 // ---- the fused operations, spelled out
 
 /// Twins of the fused operations, composed of primitives: differentiable any number of times,

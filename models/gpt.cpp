@@ -31,6 +31,12 @@ Tensor GptBlock::operator()(const Tensor& x, std::size_t start) const {
   return y + mlp(ln_2(y));
 }
 
+Tensor GptBlock::operator()(const Tensor& x, KeyValueCache& cache) const {
+  const Scope here = enter();
+  const Tensor y = x + attn(ln_1(x), cache);
+  return y + mlp(ln_2(y));
+}
+
 Gpt::Gpt(GptOptions o)
     : Module(o.seed),
       options(std::move(o)),
@@ -53,13 +59,17 @@ Gpt::Gpt(GptOptions o)
   }
 }
 
-Tensor Gpt::operator()(const Indices& ids, std::size_t start) const {
-  const Scope here = enter();
+Tensor Gpt::embed(const Indices& ids, std::size_t start) const {
   require<ShapeError>(ids.dimension() == 2, "Gpt: needs ids (B, T), got ", ids.dimension(),
                       " axes");
   Tensor x = embedding(wte.weight, ids);  // (B, T, D)
   if (options.position) x = options.position->on_embedding(x, start);
-  x = drop(x);
+  return drop(x);
+}
+
+Tensor Gpt::operator()(const Indices& ids, std::size_t start) const {
+  const Scope here = enter();
+  Tensor x = embed(ids, start);
   for (std::size_t i = 0; i < h.size(); ++i) {
     const auto block = [&layer = h[i], start](const std::vector<Tensor>& in) {
       return layer(in[0], start);
@@ -68,6 +78,63 @@ Tensor Gpt::operator()(const Indices& ids, std::size_t start) const {
   }
   return linear(ln_f(x), wte.weight);
 }
+
+GptCache Gpt::make_cache(std::size_t batch, std::size_t capacity) const {
+  GptCache cache;
+  for (std::size_t i = 0; i < h.size(); ++i)
+    cache.blocks.push_back(h[i].attn.make_cache(batch, capacity));
+  return cache;
+}
+
+Tensor Gpt::operator()(const Indices& ids, GptCache& cache) const {
+  const Scope here = enter();
+  require(cache.blocks.size() == h.size(), "Gpt: a cache of ", cache.blocks.size(),
+          " blocks for a model of ", h.size());
+  const Pause pause;
+  Tensor x = embed(ids, cache.length());
+  for (std::size_t i = 0; i < h.size(); ++i) x = h[i](x, cache.blocks[i]);
+  return linear(ln_f(x), wte.weight);
+}
+
+namespace {
+
+/// The next token, drawn by the inverse distribution function, in double, so that the same seed
+/// gives the same text.
+std::int64_t sample(std::span<const real> logits, const GenerateOptions& options, Rng& rng) {
+  require<std::runtime_error>(
+      std::none_of(logits.begin(), logits.end(), [](real v) { return std::isnan(v); }),
+      "generate: the model gives NaN");
+  const std::size_t kept = options.temperature == 0 ? 1
+                           : options.top_k          ? std::min(options.top_k, logits.size())
+                                                    : logits.size();
+  std::vector<std::size_t> order(logits.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(kept), order.end(),
+                    [&](std::size_t a, std::size_t b) {
+                      return logits[a] > logits[b] || (logits[a] == logits[b] && a < b);
+                    });
+  std::vector<double> cumulative;
+  for (std::size_t i = 0; i < kept; ++i) {
+    const double p = kept == 1
+                         ? 1
+                         : std::exp((static_cast<double>(logits[order[i]]) - logits[order[0]]) /
+                                    options.temperature);
+    cumulative.push_back(p + (i ? cumulative.back() : 0));
+  }
+  const double u = rng.uniform64() * cumulative.back();
+  const auto chosen =
+      std::upper_bound(cumulative.begin(), cumulative.end() - 1, u) - cumulative.begin();
+  return static_cast<std::int64_t>(order[static_cast<std::size_t>(chosen)]);
+}
+
+/// The last `count` of the tokens, (1, count).
+Indices last(const std::vector<std::int64_t>& tokens, std::size_t count) {
+  Indices ids = Indices::from_shape({1, count});
+  std::copy(tokens.end() - static_cast<std::ptrdiff_t>(count), tokens.end(), ids.begin());
+  return ids;
+}
+
+}  // namespace
 
 std::vector<std::int64_t> generate(const Gpt& model, std::vector<std::int64_t> tokens,
                                    const GenerateOptions& options) {
@@ -81,32 +148,15 @@ std::vector<std::int64_t> generate(const Gpt& model, std::vector<std::int64_t> t
   const std::size_t context =
       std::min(options.context,
                position ? position->max_length().value_or(options.context) : options.context);
-  const std::size_t prompt = tokens.size();
-  while (tokens.size() < prompt + options.max_tokens) {
-    const std::size_t length = std::min(tokens.size(), context);
-    Indices window = Indices::from_shape({1, length});
-    std::copy(tokens.end() - static_cast<std::ptrdiff_t>(length), tokens.end(), window.begin());
-    const Tensor logits = model(window);
-    const real* last = logits.data() + (length - 1) * model.options.vocab;
-
-    std::vector<std::int64_t> order(model.options.vocab);
-    std::iota(order.begin(), order.end(), 0);
-    std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) { return last[a] > last[b]; });
-    const std::size_t kept = options.temperature == 0 ? 1
-                             : options.top_k          ? std::min(options.top_k, order.size())
-                                                      : order.size();
-    std::vector<double> cumulative;
-    for (std::size_t i = 0; i < kept; ++i) {
-      const double p = kept == 1 ? 1
-                                 : std::exp((static_cast<double>(last[order[i]]) - last[order[0]]) /
-                                            options.temperature);
-      cumulative.push_back(p + (i ? cumulative.back() : 0));
-    }
-    // Inverse distribution function, in double, so that the same seed gives the same text.
-    const double u = rng.uniform64() * cumulative.back();
-    const auto chosen =
-        std::upper_bound(cumulative.begin(), cumulative.end() - 1, u) - cumulative.begin();
-    tokens.push_back(order[static_cast<std::size_t>(chosen)]);
+  const std::size_t prompt = tokens.size(), end = prompt + options.max_tokens;
+  GptCache cache = model.make_cache(1, std::min(context, end));
+  while (tokens.size() < end) {
+    // In a window that moves, every token changes its position: then nothing in the cache serves.
+    const Tensor logits = tokens.size() <= context
+                              ? model(last(tokens, tokens.size() - cache.length()), cache)
+                              : model(last(tokens, context));
+    const std::size_t vocab = model.options.vocab;
+    tokens.push_back(sample(std::span(logits.data() + logits.size() - vocab, vocab), options, rng));
   }
   return {tokens.begin() + static_cast<std::ptrdiff_t>(prompt), tokens.end()};
 }

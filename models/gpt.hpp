@@ -24,11 +24,18 @@ struct GptOptions {
 struct GptBlock : Module {
   GptBlock(Module* owner, std::string name, const GptOptions& options);
   Tensor operator()(const Tensor& x, std::size_t start) const;
+  Tensor operator()(const Tensor& x, KeyValueCache& cache) const;
 
   LayerNorm ln_1;
   CausalSelfAttention attn;
   LayerNorm ln_2;
   FeedForward mlp;
+};
+
+/// What the blocks remember of the tokens that they have seen.
+struct GptCache {
+  std::vector<KeyValueCache> blocks;
+  std::size_t length() const { return blocks.front().length; }
 };
 
 /// GPT-2's architecture and parameter names (Radford et al. 2019): embedding, blocks, final norm,
@@ -41,12 +48,20 @@ struct Gpt : Module {
   /// Logits of the next token at every position. ids (B, T) -> (B, T, vocab). `start`: position of
   /// the first token.
   Tensor operator()(const Indices& ids, std::size_t start = 0) const;
+  /// The same for the next tokens of texts whose earlier ones are in the cache, which these join.
+  /// Costs what the new tokens cost. Nothing is recorded.
+  Tensor operator()(const Indices& ids, GptCache& cache) const;
+  /// An empty cache for `batch` texts of up to `capacity` tokens.
+  GptCache make_cache(std::size_t batch, std::size_t capacity) const;
 
   const GptOptions options;
   Embedding wte;
   Dropout drop;
   ModuleList<GptBlock> h;
   LayerNorm ln_f;
+
+ private:
+  Tensor embed(const Indices& ids, std::size_t start) const;
 };
 
 struct GenerateOptions {
@@ -59,7 +74,9 @@ struct GenerateOptions {
 };
 
 /// Continues `prompt` (at least one token) by max_tokens sampled tokens, which are returned without
-/// it. Runs the whole window for every token. Call model.eval() first if the model has dropout.
+/// it. Each token costs what it alone costs, thanks to a cache, until the context is full; from
+/// then on the window moves, and all of it runs for every token. Call model.eval() first if the
+/// model has dropout. Throws std::runtime_error if the model gives NaN.
 std::vector<std::int64_t> generate(const Gpt& model, std::vector<std::int64_t> prompt,
                                    const GenerateOptions& options);
 

@@ -28,16 +28,37 @@ CausalSelfAttention::CausalSelfAttention(Module* owner, std::string name,
       resid_dropout(this, "resid_dropout", options.dropout),
       rng_(init_rng("attn_dropout")) {}
 
-Tensor CausalSelfAttention::operator()(const Tensor& x, std::size_t start) const {
-  const Scope here = enter();
+void CausalSelfAttention::check_input(const Tensor& x) const {
   require<ShapeError>(x.ndim() == 3, "CausalSelfAttention: needs (B, T, ", options.dim, "), got ",
                       x.shape());
+}
+
+AttentionPositions CausalSelfAttention::positions(std::size_t start, std::size_t length) const {
+  return options.position->in_attention(options.heads, options.dim / options.heads, start, length);
+}
+
+KeyValueCache CausalSelfAttention::make_cache(std::size_t batch, std::size_t capacity) const {
+  const Shape room{batch, options.kv_heads, capacity, options.dim / options.heads};
+  return {.keys = zeros(room), .values = zeros(room)};
+}
+
+Tensor CausalSelfAttention::operator()(const Tensor& x, KeyValueCache& cache) const {
+  const Scope here = enter();
+  check_input(x);
+  require<std::logic_error>(!is_training() || options.dropout == 0,
+                            "CausalSelfAttention: dropout and a cache; call eval() first");
+  return c_proj(cached_attention(c_attn(x), options.heads, options.kv_heads, cache,
+                                 {.positions = positions(0, cache.length + x.size(1))}));
+}
+
+Tensor CausalSelfAttention::operator()(const Tensor& x, std::size_t start) const {
+  const Scope here = enter();
+  check_input(x);
   const std::size_t heads = options.heads, kv_heads = options.kv_heads;
   const Tensor qkv = c_attn(x);  // (B, T, (H + 2K) d)
-  const AttentionOptions how{
-      .positions = options.position->in_attention(heads, options.dim / heads, start, x.size(1)),
-      .dropout = is_training() ? options.dropout : 0,
-      .rng = &rng_};
+  const AttentionOptions how{.positions = positions(start, x.size(1)),
+                             .dropout = is_training() ? options.dropout : 0,
+                             .rng = &rng_};
   const Tensor y = options.attention == AttentionImpl::fused
                        ? self_attention(qkv, heads, kv_heads, how)
                        : composite::self_attention(qkv, heads, kv_heads, how);

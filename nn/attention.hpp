@@ -32,6 +32,11 @@ struct CausalSelfAttention : Module {
       : CausalSelfAttention(nullptr, "", std::move(options)) {}
   /// `start`: absolute position of the first token.
   Tensor operator()(const Tensor& x, std::size_t start = 0) const;
+  /// The next tokens of the text in the cache, at positions cache.length, …; they join it. Nothing
+  /// is recorded.
+  Tensor operator()(const Tensor& x, KeyValueCache& cache) const;
+  /// A cache for `batch` texts of up to `capacity` tokens.
+  KeyValueCache make_cache(std::size_t batch, std::size_t capacity) const;
 
   const CausalSelfAttentionOptions options;
   Linear c_attn, c_proj;
@@ -42,6 +47,9 @@ struct CausalSelfAttention : Module {
   std::string describe() const override;
 
  private:
+  void check_input(const Tensor& x) const;
+  AttentionPositions positions(std::size_t start, std::size_t length) const;
+
   mutable Rng rng_;  // for dropout of the weights
 };
 

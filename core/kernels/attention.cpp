@@ -794,6 +794,14 @@ void attention(const AttentionSizes& sizes, const AttentionTerms& terms, const H
   });
 }
 
+void turn_keys(const AttentionSizes& sizes, const AttentionTerms& terms, std::size_t first,
+               std::size_t rows, const Heads& k, const MutableHeads& out) {
+  for (std::size_t b = 0; b < sizes.batch; ++b)
+    for (std::size_t h = 0; h < sizes.kv_heads; ++h)
+      for (std::size_t t = 0; t < rows; ++t)
+        turn_row(terms, true, first + t, 1, 1, sizes.width, k.at(b, h, t), out.at(b, h, t));
+}
+
 void attention_vjp(const AttentionSizes& sizes, const AttentionTerms& terms, const Heads& q,
                    const Heads& k, const Heads& v, const Heads& out, const real* lse,
                    const Heads& grad, const MutableHeads& dq, const MutableHeads& dk,

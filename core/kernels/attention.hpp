@@ -47,6 +47,10 @@ struct AttentionTerms {
 void attention(const AttentionSizes& sizes, const AttentionTerms& terms, const Heads& q,
                const Heads& k, const Heads& v, const MutableHeads& out, real* lse);
 
+/// out = k, row t turned as position first + t says.
+void turn_keys(const AttentionSizes& sizes, const AttentionTerms& terms, std::size_t first,
+               std::size_t rows, const Heads& k, const MutableHeads& out);
+
 /// The gradients, written over dq, dk and dv, from `grad`, that of out.
 void attention_vjp(const AttentionSizes& sizes, const AttentionTerms& terms, const Heads& q,
                    const Heads& k, const Heads& v, const Heads& out, const real* lse,

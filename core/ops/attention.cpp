@@ -56,16 +56,21 @@ AttentionSizes check_apart(const Tensor& q, const Tensor& k, const Tensor& v,
   return sizes;
 }
 
+/// The sizes of a projection that holds queries, keys and values.
+AttentionSizes split(const char* op, const Tensor& qkv, std::size_t heads, std::size_t kv_heads) {
+  const std::size_t rows = heads + 2 * kv_heads;
+  require(kv_heads > 0 && heads % kv_heads == 0, op, ": ", heads, " heads are not a multiple of ",
+          kv_heads, " key heads");
+  require<ShapeError>(qkv.ndim() == 3 && qkv.size(2) % std::max<std::size_t>(1, rows) == 0, op,
+                      ": qkv ", qkv.shape(), " does not fit (B, T, ", rows, " d) for ", heads,
+                      " heads and twice ", kv_heads, " key heads");
+  const std::size_t T = qkv.size(1), d = qkv.size(2) / rows;
+  return {qkv.size(0), heads, kv_heads, T, T, d, d};
+}
+
 AttentionSizes check_packed(const Tensor& qkv, std::size_t heads, std::size_t kv_heads,
                             const AttentionOptions& options) {
-  const std::size_t rows = heads + 2 * kv_heads;
-  require(kv_heads > 0 && heads % kv_heads == 0, "self_attention: ", heads,
-          " heads are not a multiple of ", kv_heads, " key heads");
-  require<ShapeError>(qkv.ndim() == 3 && qkv.size(2) % std::max<std::size_t>(1, rows) == 0,
-                      "self_attention: qkv ", qkv.shape(), " does not fit (B, T, ", rows,
-                      " d) for ", heads, " heads and twice ", kv_heads, " key heads");
-  const std::size_t T = qkv.size(1), d = qkv.size(2) / rows;
-  const AttentionSizes sizes{qkv.size(0), heads, kv_heads, T, T, d, d};
+  const AttentionSizes sizes = split("self_attention", qkv, heads, kv_heads);
   check_options("self_attention", sizes, options, "qkv", qkv.shape());
   return sizes;
 }
@@ -191,6 +196,52 @@ Tensor self_attention(const Tensor& qkv, std::size_t heads, std::size_t kv_heads
                                                part(to, 0), part(to, keys), part(to, values));
                         r.to(0, d);
                       });
+}
+
+Tensor cached_attention(const Tensor& qkv, std::size_t heads, std::size_t kv_heads,
+                        KeyValueCache& cache, const AttentionOptions& options) {
+  AttentionSizes s = split("cached_attention", qkv, heads, kv_heads);
+  const std::size_t first = cache.length;
+  s.keys = first + s.queries;
+  require(cache.keys.defined() && cache.values.defined(),
+          "cached_attention: the cache has no room");
+  const Shape room = cache.keys.shape();
+  require<ShapeError>(room == cache.values.shape() && room.size() == 4 && room[0] == s.batch &&
+                          room[1] == kv_heads && room[3] == s.width,
+                      "cached_attention: a cache of keys ", room, " and values ",
+                      cache.values.shape(), " does not fit (", s.batch, ", ", kv_heads,
+                      ", capacity, ", s.width, ")");
+  require<ShapeError>(s.keys <= room[2], "cached_attention: ", s.keys,
+                      " tokens are more than the cache ", room, " has room for");
+  check_options("cached_attention", s, options, "qkv", qkv.shape());
+  require(options.dropout == 0 && !options.key_padding.defined(),
+          "cached_attention: knows neither dropout nor padding");
+  require<std::logic_error>(detail::count_wanting({qkv}) == 0,
+                            "cached_attention: has no gradient; pause the tape or detach()");
+
+  const std::size_t rows = heads + 2 * kv_heads;
+  const auto part = [&](std::size_t head) {
+    return packed(qkv.data(), head, rows, s.queries, s.width);
+  };
+  const auto in_cache = [&](Tensor& x, std::size_t row) {
+    return apart(x.mutable_data() + row * s.width, kv_heads, room[2], s.width);
+  };
+  AttentionTerms terms = terms_of(s, options, Rng());
+  // Turned on their way into the cache, for all texts to come.
+  kernels::turn_keys(s, terms, first, s.queries, part(heads), in_cache(cache.keys, first));
+  terms.turn_keys = false;
+  AttentionTerms plain = terms;
+  plain.half = 0;
+  kernels::turn_keys(s, plain, first, s.queries, part(heads + kv_heads),
+                     in_cache(cache.values, first));
+  cache.length = s.keys;
+  const auto read = [&](const Tensor& x) { return apart(x.data(), kv_heads, room[2], s.width); };
+  Tensor y = Tensor::empty({s.batch, s.queries, heads * s.width});
+  const Tensor lse = Tensor::empty({s.batch, heads, s.queries});
+  kernels::attention(s, terms, part(0), read(cache.keys), read(cache.values),
+                     packed(y.mutable_data(), 0, heads, s.queries, s.width),
+                     Tensor(lse).mutable_data());
+  return y;
 }
 
 Tensor composite::attention(const Tensor& q, const Tensor& k, const Tensor& v,

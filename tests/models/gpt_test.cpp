@@ -418,6 +418,78 @@ TEST_CASE("generate samples with the model's probabilities, among the top k",
   }
 }
 
+TEST_CASE("a Gpt with a cache gives the logits of the whole text, however it is cut",
+          "[models][gpt][generate]") {
+  for (const std::string& position : schemes)
+    for (const std::size_t kv_heads : {1, 2}) {
+      GptOptions options = tiny(position, 2);
+      options.kv_heads = kv_heads;
+      const Gpt model(options);
+      const Indices ids = random_ids(2, 13, 11);
+      const Tensor whole = model(ids);
+      for (const std::vector<std::size_t>& cuts : std::vector<std::vector<std::size_t>>{
+               {13}, {1, 12}, {5, 1, 7}, std::vector<std::size_t>(13, 1)}) {
+        GptCache cache = model.make_cache(2, 16);
+        std::size_t start = 0;
+        for (const std::size_t count : cuts) {
+          const auto first = static_cast<std::int64_t>(start);
+          Indices part = Indices::from_shape({2, count});
+          for (std::size_t b = 0; b < 2; ++b)
+            for (std::size_t t = 0; t < count; ++t) part(b, t) = ids(b, start + t);
+          const Tensor logits = model(part, cache);
+          const Tensor expected = slice(whole, 1, first, first + static_cast<std::int64_t>(count));
+          INFO(position << ", " << kv_heads << " key heads, " << cuts.size() << " parts");
+          REQUIRE(logits.shape() == expected.shape());
+          for (std::size_t i = 0; i < logits.size(); ++i)
+            REQUIRE_THAT(logits.data()[i],
+                         WithinAbs(expected.data()[i], sizeof(real) == 8 ? 1e-13 : 1e-5));
+          start += count;
+        }
+        CHECK(cache.length() == 13);
+      }
+    }
+}
+
+TEST_CASE("a cache says what does not fit it", "[models][gpt][generate]") {
+  const Gpt model(tiny("rope", 2));
+  GptCache cache = model.make_cache(1, 4);
+  model(one_row({1, 2, 3}), cache);
+  CHECK(error_of<ShapeError>([&] {
+          model(one_row({1, 2}), cache);
+        }) == "cached_attention: 5 tokens are more than the cache (1, 2, 4, 8) has room for");
+  CHECK(cache.length() == 3);
+  GptCache wide = model.make_cache(2, 4);
+  CHECK(
+      error_of<ShapeError>([&] { model(one_row({1}), wide); }) ==
+      "cached_attention: a cache of keys (2, 2, 4, 8) and values (2, 2, 4, 8) does not fit (1, 2, "
+      "capacity, 8)");
+  GptCache small = Gpt(tiny("rope", 1)).make_cache(1, 4);
+  CHECK(error_of<std::invalid_argument>([&] { model(one_row({1}), small); }) ==
+        "Gpt: a cache of 1 blocks for a model of 2");
+  const CausalSelfAttention layer({.dim = 8, .heads = 2, .dropout = 0.5});
+  KeyValueCache one = layer.make_cache(1, 4);
+  CHECK(error_of<std::logic_error>([&] {
+          layer(zeros({1, 1, 8}), one);
+        }) == "CausalSelfAttention: dropout and a cache; call eval() first");
+  KeyValueCache none;
+  CHECK(error_of<std::invalid_argument>([&] {
+          cached_attention(zeros({1, 1, 6}), 1, 1, none);
+        }) == "cached_attention: the cache has no room");
+  KeyValueCache other{.keys = zeros({1, 1, 4, 2}), .values = zeros({1, 1, 4, 2})};
+  Rng rng(1);
+  CHECK(error_of<std::invalid_argument>([&] {
+          cached_attention(zeros({1, 1, 6}), 1, 1, other, {.dropout = 0.5, .rng = &rng});
+        }) == "cached_attention: knows neither dropout nor padding");
+  Tape tape;
+  CHECK(error_of<std::logic_error>([&] {
+          cached_attention(zeros({1, 1, 6}).requires_grad_(), 1, 1, other);
+        }) == "cached_attention: has no gradient; pause the tape or detach()");
+  CHECK(error_of<ShapeError>([&] {
+          cached_attention(zeros({1, 6}), 1, 1, other);
+        }) ==
+        "cached_attention: qkv (1, 6) does not fit (B, T, 3 d) for 1 heads and twice 1 key heads");
+}
+
 TEST_CASE("generate looks at the last tokens of its context only", "[models][gpt][generate]") {
   const Gpt model(tiny("rope"));
   const auto text = [&](std::vector<std::int64_t> prompt) {
@@ -440,6 +512,10 @@ TEST_CASE("generate records nothing and checks its settings", "[models][gpt][gen
   CHECK(error_of<std::invalid_argument>([&] { generate(model, {1}, {.temperature = -1}); }) ==
         "generate: temperature must be >= 0, got -1");
   CHECK_THROWS_AS(generate(model, {11}, {}), std::invalid_argument);
+  Gpt broken(tiny("nope"));
+  broken.wte.weight.mutable_data()[0] = std::numeric_limits<real>::quiet_NaN();
+  CHECK(error_of<std::runtime_error>([&] { generate(broken, {1}, {}); }) ==
+        "generate: the model gives NaN");
 }
 
 TEST_CASE("recomputing blocks changes no bit of a gradient and lowers the peak",
