@@ -53,8 +53,16 @@ Tensor look_up(const char* op, const Tensor& x, const kernels::Lookup& at, const
                const Shape& result) {
   Tensor out = Tensor::empty(result);
   kernels::gather(at, ids->data(), x.data(), out.mutable_data());
-  return record(op, {x}, out, Keep::nothing,
-                [at, ids](auto& r) { r.to(0, look_up_adjoint(r.grad(), at, ids, r.shape(0))); });
+  return record(op, {x}, out, Keep::nothing, [at, ids](auto& r) {
+    const Tensor grad = r.grad();
+    if constexpr (std::remove_reference_t<decltype(r)>::recorded)
+      r.to(0, look_up_adjoint(grad, at, ids, r.shape(0)));
+    else  // into the table's gradient itself, without a second table
+      r.into(0, [&](real* sums, bool add) {
+        if (!add) std::fill_n(sums, element_count(r.shape(0)), real(0));
+        kernels::scatter_add(at, ids->data(), grad.data(), sums);
+      });
+  });
 }
 
 // Ids with one number per element must fit into the shape that they look into, but on their axis.
