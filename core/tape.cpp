@@ -1,5 +1,8 @@
 // The engine: writing operations down and reading them backwards. With record.hpp this is all there
 // is. Derivatives are not here, each operation brings its own; what is refused is in guards.cpp.
+#include <functional>
+
+#include <xgrad/core/kernels/map.hpp>
 #include <xgrad/core/ops.hpp>
 #include <xgrad/core/pause.hpp>
 #include <xgrad/core/record.hpp>
@@ -101,7 +104,7 @@ void Sweep::add(const Entry& entry, std::size_t input, Tensor contribution) {
     const bool shares = x.is_leaf() && !record_ && !contribution.buffer_.unique();
     gradient = shares ? contribution.clone() : std::move(contribution);
   } else if (Array* sum = record_ ? nullptr : writable(gradient)) {
-    xt::noalias(*sum) += contribution.array();
+    kernels::map(sum->size(), sum->data(), std::plus<>(), sum->data(), contribution.data());
   } else {
     gradient = gradient + contribution;
   }

@@ -2,6 +2,7 @@
 // broadcasting. Functions of one tensor are in elementwise.cpp. A value is one vectorised pass, a
 // rule a lazy expression.
 #include <cmath>
+#include <functional>
 
 #include <xgrad/core/kernels/broadcast.hpp>
 #include <xgrad/core/kernels/map.hpp>
@@ -32,10 +33,21 @@ Tensor combine([[maybe_unused]] const char* op, const F& f, const Tensor& first,
   return y;
 }
 
-/// What a rule multiplies or divides the gradient by: a lazy expression, or, if shapes differ, a
-/// tensor, for where xtensor has to broadcast along the last axis it is slow.
+/// f(x, b) as a function of x.
+template <class F>
+auto with(const F& f, real b) {
+  return [f, b](const Batch& x) { return f(x, Batch(b)); };
+}
+
+constexpr std::plus<> plus;
+constexpr std::minus<> minus;
+constexpr std::multiplies<> times;
+constexpr std::divides<> over;
+
+/// Hands input i the gradient times, or over, input j: a lazy expression, unless shapes differ; for
+/// where xtensor has to broadcast along the last axis it is slow.
 template <class R, class F>
-void pull(R& r, std::size_t i, std::size_t j, const F& f) {
+void pull(R& r, std::size_t i, const F& f, std::size_t j) {
   if (!r.needs(i)) return;
   if (r.shape(0) == r.shape(1))
     r.to(i, f(r.grad(), r.in(j)));
@@ -46,108 +58,81 @@ void pull(R& r, std::size_t i, std::size_t j, const F& f) {
 }  // namespace
 
 Tensor operator+(const Tensor& a, const Tensor& b) {
-  return record("add", {a, b},
-                combine(
-                    "add", [](const Batch& x, const Batch& y) { return x + y; }, a, b),
-                Keep::nothing, [](auto& r) {
-                  r.to(0, r.grad());
-                  r.to(1, r.grad());
-                });
+  return record("add", {a, b}, combine("add", plus, a, b), Keep::nothing, [](auto& r) {
+    r.to(0, r.grad());
+    r.to(1, r.grad());
+  });
 }
 
 Tensor operator-(const Tensor& a, const Tensor& b) {
-  return record("sub", {a, b},
-                combine(
-                    "sub", [](const Batch& x, const Batch& y) { return x - y; }, a, b),
-                Keep::nothing, [](auto& r) {
-                  r.to(0, r.grad());
-                  r.to(1, -r.grad());
-                });
+  return record("sub", {a, b}, combine("sub", minus, a, b), Keep::nothing, [](auto& r) {
+    r.to(0, r.grad());
+    r.to(1, -r.grad());
+  });
 }
 
 Tensor operator*(const Tensor& a, const Tensor& b) {
-  return record("mul", {a, b},
-                combine(
-                    "mul", [](const Batch& x, const Batch& y) { return x * y; }, a, b),
-                Keep::others, [](auto& r) {
-                  const auto product = [](const auto& g, const auto& x) { return g * x; };
-                  pull(r, 0, 1, product);
-                  pull(r, 1, 0, product);
-                });
+  return record("mul", {a, b}, combine("mul", times, a, b), Keep::others, [](auto& r) {
+    pull(r, 0, times, 1);  // d(ab)/da = b
+    pull(r, 1, times, 0);  // d(ab)/db = a
+  });
 }
 
 Tensor operator/(const Tensor& a, const Tensor& b) {
-  return record("div", {a, b},
-                combine(
-                    "div", [](const Batch& x, const Batch& y) { return x / y; }, a, b),
-                [](auto& r) {
-                  pull(r, 0, 1, [](const auto& g, const auto& b) { return g / b; });
-                  if (r.needs(1)) {  // d(a/b)/db = -a/b^2 = -(a/b)/b
-                    const Tensor g = r.grad(), y = r.out(), b = r.in(1);
-                    r.to(1, -g * y / b);
-                  }
-                });
+  return record("div", {a, b}, combine("div", over, a, b), [](auto& r) {
+    pull(r, 0, over, 1);
+    if (r.needs(1)) {  // d(a/b)/db = -a/b^2 = -(a/b)/b
+      const Tensor g = r.grad(), y = r.out(), b = r.in(1);
+      r.to(1, -g * y / b);
+    }
+  });
 }
 
 Tensor operator+(const Tensor& a, real b) {
-  return record("add", {a},
-                combine(
-                    "add", [b](const Batch& x) { return x + b; }, a),
-                Keep::nothing, [](auto& r) { r.to(0, r.grad()); });
+  return record("add", {a}, combine("add", with(plus, b), a), Keep::nothing,
+                [](auto& r) { r.to(0, r.grad()); });
 }
 Tensor operator*(const Tensor& a, real b) {
-  return record("mul", {a},
-                combine(
-                    "mul", [b](const Batch& x) { return x * b; }, a),
-                Keep::nothing, [b](auto& r) { r.to(0, r.grad() * b); });
+  return record("mul", {a}, combine("mul", with(times, b), a), Keep::nothing,
+                [b](auto& r) { r.to(0, r.grad() * b); });
 }
 Tensor operator-(const Tensor& a, real b) { return a + -b; }
 Tensor operator/(const Tensor& a, real b) {
-  return record("div", {a},
-                combine(
-                    "div", [b](const Batch& x) { return x / b; }, a),
-                Keep::nothing, [b](auto& r) { r.to(0, r.grad() / b); });
+  return record("div", {a}, combine("div", with(over, b), a), Keep::nothing,
+                [b](auto& r) { r.to(0, r.grad() / b); });
 }
 Tensor operator+(real a, const Tensor& b) { return b + a; }
 Tensor operator*(real a, const Tensor& b) { return b * a; }
 Tensor operator-(real a, const Tensor& b) {
-  return record("sub", {b},
-                combine(
-                    "sub", [a](const Batch& x) { return a - x; }, b),
-                Keep::nothing, [](auto& r) { r.to(0, -r.grad()); });
+  const auto value = [a](const Batch& x) { return a - x; };
+  return record("sub", {b}, combine("sub", value, b), Keep::nothing,
+                [](auto& r) { r.to(0, -r.grad()); });
 }
 Tensor operator/(real a, const Tensor& b) {
-  return record("div", {b},
-                combine(
-                    "div", [a](const Batch& x) { return a / x; }, b),
+  const auto value = [a](const Batch& x) { return a / x; };
+  return record("div", {b}, combine("div", value, b),
                 [](auto& r) { r.to(0, -r.grad() * r.out() / r.in(0)); });
 }
 Tensor operator-(const Tensor& x) {
-  return record("neg", {x},
-                combine(
-                    "neg", [](const Batch& v) { return -v; }, x),
-                Keep::nothing, [](auto& r) { r.to(0, -r.grad()); });
+  return record("neg", {x}, combine("neg", std::negate<>(), x), Keep::nothing,
+                [](auto& r) { r.to(0, -r.grad()); });
 }
 
 Tensor pow(const Tensor& a, const Tensor& b) {
-  return record(
-      "pow", {a, b},
-      combine(
-          "pow", [](const Batch& x, const Batch& y) { return kernels::power(x, y); }, a, b),
-      [](auto& r) {
-        r.to(0, r.grad() * r.in(1) *
-                    pow(r.in(0), where(equal(r.in(1), real(0)), real(0), r.in(1) - real(1))));
-        // d(a^b)/db = a^b log a. Where a = 0, log 1 stands in for log 0, so that derivatives of any
-        // order are 0.
-        r.to(1, r.grad() * r.out() * log(where(equal(r.in(0), real(0)), real(1), r.in(0))));
-      });
+  const auto value = [](const Batch& x, const Batch& y) { return kernels::power(x, y); };
+  return record("pow", {a, b}, combine("pow", value, a, b), [](auto& r) {
+    r.to(0, r.grad() * r.in(1) *
+                pow(r.in(0), where(equal(r.in(1), real(0)), real(0), r.in(1) - real(1))));
+    // d(a^b)/db = a^b log a. Where a = 0, log 1 stands in for log 0, so that derivatives of any
+    // order are 0.
+    r.to(1, r.grad() * r.out() * log(where(equal(r.in(0), real(0)), real(1), r.in(0))));
+  });
 }
 
 Tensor square(const Tensor& x) {
-  return record("square", {x},
-                combine(
-                    "square", [](const Batch& v) { return v * v; }, x),
-                Keep::inputs, [](auto& r) { r.to(0, r.grad() * r.in(0) * real(2)); });
+  const auto value = [](const Batch& v) { return v * v; };
+  return record("square", {x}, combine("square", value, x), Keep::inputs,
+                [](auto& r) { r.to(0, r.grad() * r.in(0) * real(2)); });
 }
 
 // ---- extrema
@@ -188,67 +173,45 @@ Tensor clamp(const Tensor& x, real low, real high) {
 }
 
 Tensor abs(const Tensor& x) {
-  return record(
-      "abs", {x},
-      combine(
-          "abs", [](const Batch& v) { return abs(v); }, x),
-      Keep::inputs, [](auto& r) {
-        r.to(0, where(r.in(0) > real(0), r.grad(), where(r.in(0) < real(0), -r.grad(), real(0))));
-      });
+  const auto value = [](const Batch& v) { return abs(v); };
+  return record("abs", {x}, combine("abs", value, x), Keep::inputs, [](auto& r) {
+    r.to(0, where(r.in(0) > real(0), r.grad(), where(r.in(0) < real(0), -r.grad(), real(0))));
+  });
 }
 
 // ---- comparison: constant almost everywhere, so nothing is recorded
 
 namespace {
 
-template <class Condition, class... T>
-Tensor truth(const char* op, const Condition& condition, const T&... x) {
-  return combine(
-      op, [&](const auto&... v) { return select(condition(v...), Batch(1), Batch(0)); }, x...);
+/// 1 where f holds, else 0.
+template <class F, class... T>
+Tensor truth(const char* op, const F& f, const T&... x) {
+  const auto value = [&f](const auto&... v) { return select(f(v...), Batch(1), Batch(0)); };
+  return combine(op, value, x...);
 }
 
 }  // namespace
 
-Tensor operator<(const Tensor& a, const Tensor& b) {
-  return truth(
-      "less", [](const Batch& x, const Batch& y) { return x < y; }, a, b);
-}
-Tensor operator<(const Tensor& a, real b) {
-  return truth(
-      "less", [b](const Batch& x) { return x < Batch(b); }, a);
-}
+Tensor operator<(const Tensor& a, const Tensor& b) { return truth("less", std::less<>(), a, b); }
+Tensor operator<(const Tensor& a, real b) { return truth("less", with(std::less<>(), b), a); }
 Tensor operator>(const Tensor& a, const Tensor& b) {
-  return truth(
-      "greater", [](const Batch& x, const Batch& y) { return x > y; }, a, b);
+  return truth("greater", std::greater<>(), a, b);
 }
-Tensor operator>(const Tensor& a, real b) {
-  return truth(
-      "greater", [b](const Batch& x) { return x > Batch(b); }, a);
-}
+Tensor operator>(const Tensor& a, real b) { return truth("greater", with(std::greater<>(), b), a); }
 Tensor operator<=(const Tensor& a, const Tensor& b) {
-  return truth(
-      "less_equal", [](const Batch& x, const Batch& y) { return x <= y; }, a, b);
+  return truth("less_equal", std::less_equal<>(), a, b);
 }
 Tensor operator<=(const Tensor& a, real b) {
-  return truth(
-      "less_equal", [b](const Batch& x) { return x <= Batch(b); }, a);
+  return truth("less_equal", with(std::less_equal<>(), b), a);
 }
 Tensor operator>=(const Tensor& a, const Tensor& b) {
-  return truth(
-      "greater_equal", [](const Batch& x, const Batch& y) { return x >= y; }, a, b);
+  return truth("greater_equal", std::greater_equal<>(), a, b);
 }
 Tensor operator>=(const Tensor& a, real b) {
-  return truth(
-      "greater_equal", [b](const Batch& x) { return x >= Batch(b); }, a);
+  return truth("greater_equal", with(std::greater_equal<>(), b), a);
 }
-Tensor equal(const Tensor& a, const Tensor& b) {
-  return truth(
-      "equal", [](const Batch& x, const Batch& y) { return x == y; }, a, b);
-}
-Tensor equal(const Tensor& a, real b) {
-  return truth(
-      "equal", [b](const Batch& x) { return x == Batch(b); }, a);
-}
+Tensor equal(const Tensor& a, const Tensor& b) { return truth("equal", std::equal_to<>(), a, b); }
+Tensor equal(const Tensor& a, real b) { return truth("equal", with(std::equal_to<>(), b), a); }
 
 // ---- selection: the gradient goes where the number came from
 
