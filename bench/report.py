@@ -198,6 +198,7 @@ def renew(text, machine, entries):
         raise ValueError(f"the document lacks {BEGIN} and {END}")
     latest = max(entries, key=lambda entry: entry["date"])
     commands = ", ".join(f"`{command}`" for command in sorted({entry["command"] for entry in entries}))
-    made = f"Made by {commands}; the latest row is of {latest['date'][:10]}."
+    commits = ", ".join(sorted({entry["versions"].get("xgrad", "?") for entry in entries}))
+    made = f"Made by {commands}, the last on {latest['date'][:10]}, with xgrad at {commits}."
     body = "\n\n".join([about(machine, latest["versions"]), tables(entries), made])
     return f"{before}{BEGIN}\n\n{body}\n\n{END}{after}"
