@@ -2,21 +2,12 @@
 // Operations are defined with it; code that only uses operations needs ops.hpp alone.
 #pragma once
 
+#include <forward_list>
+
 #include <xgrad/core/guards.hpp>
 #include <xgrad/core/tape.hpp>
 
 namespace xgrad::inline XGRAD_PRECISION {
-
-/// Which numbers a rule reads, and the tape must therefore keep until it has been read. Shapes are
-/// always there. Keeping less frees memory earlier; reading what was not kept is an error that
-/// names the operation.
-enum class Keep {
-  everything,  ///< r.in(i) and r.out()
-  inputs,      ///< r.in(i) only
-  output,      ///< r.out() only
-  others,      ///< r.in(j) only for the gradient of another input: products
-  nothing,     ///< neither
-};
 
 /// One backward sweep over a tape: the loop, and where each gradient gathers.
 class Sweep {
@@ -108,13 +99,15 @@ class Pull {
       return *x.value_;
   }
   const Tensor& saved(const Saved& x, const char* what) const {
-    if (!x.has_numbers()) detail::throw_not_kept(entry_.op, what);
-    return x.tensor;
+    if (x.has_numbers()) return x.tensor;
+    if (!x.maker) detail::throw_not_kept(entry_.op, what);
+    return recomputed_.emplace_front(x.again());
   }
 
   Sweep& sweep_;
   const Entry& entry_;
   const Tensor& grad_;
+  mutable std::forward_list<Tensor> recomputed_;
 };
 
 namespace detail {

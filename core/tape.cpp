@@ -42,10 +42,11 @@ void detail::append(std::unique_ptr<Entry> entry, const InputList& inputs, std::
                     const Tensor& output, Keep keep) {
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     const bool another_wants = wanting > (inputs[i].requires_grad() ? 1 : 0);
-    entry->inputs[i] = Saved(inputs[i], keep == Keep::everything || keep == Keep::inputs ||
-                                            (keep == Keep::others && another_wants));
+    const bool reads =
+        keep == Keep::everything || keep == Keep::inputs || (keep == Keep::others && another_wants);
+    entry->inputs[i] = Saved(inputs[i], reads, Tape::current()->maker(inputs[i]));
   }
-  entry->output = Saved(output, keep == Keep::everything || keep == Keep::output);
+  entry->output = Saved(output, keep == Keep::everything || keep == Keep::output, nullptr);
   Tape::current()->append(std::move(entry));
 }
 
@@ -81,13 +82,17 @@ void Sweep::run(const Tensor& y, const Tensor& seed, bool release) {
   }
 }
 
+Entry* Tape::maker(const Tensor& x) const {
+  return x.value_->tape_ == id_ ? entries_[x.value_->entry_].get() : nullptr;
+}
+
 std::size_t Sweep::maker(const Tensor& x) const {
   return x.value_->tape_ == tape_.id_ ? x.value_->entry_ : none;
 }
 
 Tensor* Sweep::slot(const Tensor& x) {
-  const std::size_t index = maker(x);
-  return index == none ? &x.value_->grad_ : &tape_.entries_[index]->grad;
+  Entry* entry = tape_.maker(x);
+  return entry ? &entry->grad : &x.value_->grad_;
 }
 
 Array* Sweep::writable(Tensor& gradient) {

@@ -6,6 +6,7 @@
 
 #include <xgrad/core/lists.hpp>
 #include <xgrad/core/observer.hpp>
+#include <xgrad/core/saved.hpp>
 
 namespace xgrad::inline XGRAD_PRECISION {
 
@@ -13,20 +14,6 @@ template <bool recorded>
 class Pull;
 using RawPull = Pull<false>;
 using RecordedPull = Pull<true>;
-
-/// A tensor as the tape holds it: always its identity and shape, its numbers only if the rule reads
-/// them.
-struct Saved {
-  Saved() = default;
-  Saved(const Tensor& x, bool keep_numbers)
-      : tensor(x.value_, keep_numbers ? x.buffer_ : Ref<Buffer>()),
-        version(keep_numbers ? x.buffer_->version : 0) {}
-  bool has_numbers() const { return static_cast<bool>(tensor.buffer_); }
-  bool changed() const { return has_numbers() && tensor.buffer_->version != version; }
-
-  Tensor tensor;
-  std::uint32_t version = 0;  // of the buffer when it was recorded
-};
 
 /// One operation that ran, and how the gradient of its output is pulled back to its inputs. The
 /// rule can be read in two ways: *raw*, on numbers, or *recorded*, on tensors whose operations go
@@ -43,6 +30,7 @@ struct Entry {
   SmallList<Saved, 2> inputs;
   Saved output;
   Tensor grad;                               // dL/d(output) while a sweep is under way
+  Again again;                               // computes the output once more, if that is cheap
   std::unique_ptr<const std::string> place;  // the module it ran in, noted under check_finite
 };
 
@@ -96,6 +84,9 @@ class Tape {
   std::size_t size() const { return entries_.size(); }
   const Entry& operator[](std::size_t index) const { return *entries_[index]; }
   const TapeOptions& options() const { return options_; }
+
+  /// The entry that made x, or nullptr if none of this tape did.
+  Entry* maker(const Tensor& x) const;
 
   /// The tape that records this thread's operations now, or nullptr.
   static Tape* current() { return current_; }

@@ -193,16 +193,17 @@ X silu_slope(const X& x, const X& s) {
 }  // namespace
 
 Tensor silu(const Tensor& x) {
-  return record(
+  Tensor y = record(
       "silu", {x}, map([](const Batch& v) { return v * sigmoid(v); }, x), Keep::inputs,
       [](auto& r) { pull_back(r, [](const auto& v) { return silu_slope(v, sigmoid(v)); }); });
+  return recomputable(std::move(y), [](const auto& in) { return silu(in[0]); });
 }
 
 Tensor swiglu(const Tensor& gate, const Tensor& up) {
   require<ShapeError>(gate.shape() == up.shape(), "swiglu: gate has shape ", gate.shape(), ", up ",
                       up.shape());
   const auto value = [](const Batch& a, const Batch& b) { return a * sigmoid(a) * b; };
-  return record("swiglu", {gate, up}, map(value, gate, up), Keep::inputs, [](auto& r) {
+  Tensor y = record("swiglu", {gate, up}, map(value, gate, up), Keep::inputs, [](auto& r) {
     const Tensor grad = r.grad(), a = r.in(0), b = r.in(1);
     if constexpr (std::remove_reference_t<decltype(r)>::recorded) {
       const Tensor s = sigmoid(a);
@@ -221,6 +222,7 @@ Tensor swiglu(const Tensor& gate, const Tensor& up) {
       r.to(1, std::move(db));
     }
   });
+  return recomputable(std::move(y), [](const auto& in) { return swiglu(in[0], in[1]); });
 }
 
 Tensor softplus(const Tensor& x) {
@@ -231,11 +233,15 @@ Tensor softplus(const Tensor& x) {
                 [](auto& r) { pull_back(r, [](const auto& v) { return sigmoid(v); }); });
 }
 
-Tensor gelu(const Tensor& x, Gelu form) {
-  if (form == Gelu::erf)
-    return record(
-        "gelu", {x}, map([](const Batch& v) { return v * kernels::normal(v).distribution; }, x),
-        Keep::inputs, [](auto& r) { pull_back(r, [](const auto& v) { return gelu_slope(v); }); });
+namespace {
+
+Tensor erf_gelu(const Tensor& x) {
+  return record(
+      "gelu", {x}, map([](const Batch& v) { return v * kernels::normal(v).distribution; }, x),
+      Keep::inputs, [](auto& r) { pull_back(r, [](const auto& v) { return gelu_slope(v); }); });
+}
+
+Tensor tanh_gelu(const Tensor& x) {
   // (1 + tanh u) / 2 = sigmoid(2u): one exponential, and no cancellation for negative x.
   constexpr real a = real(2 * std::numbers::sqrt2 * std::numbers::inv_sqrtpi),
                  b = a * real(0.044715);  // 2u = a x + b x^3
@@ -247,6 +253,13 @@ Tensor gelu(const Tensor& x, Gelu form) {
       return s * (real(1) + v * (real(1) - s) * (a + 3 * b * square));  // s + x s (1 - s) (2u)'
     });
   });
+}
+
+}  // namespace
+
+Tensor gelu(const Tensor& x, Gelu form) {
+  return recomputable(form == Gelu::erf ? erf_gelu(x) : tanh_gelu(x),
+                      [form](const auto& in) { return gelu(in[0], form); });
 }
 
 // From the nearer end: both are reached exactly.

@@ -141,7 +141,7 @@ Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, rea
   Tensor y = Tensor::empty(x.shape()), mean = Tensor::empty({rows}), rstd = Tensor::empty({rows});
   kernels::layer_norm(x.data(), gain.data(), shift.data(), eps, rows, n, y.mutable_data(),
                       mean.mutable_data(), rstd.mutable_data());
-  return record_fused(
+  y = record_fused(
       "layer_norm", "composite::layer_norm", defined_of({x, weight, bias}), y, Keep::inputs,
       [rows, n, scaled, shifted, mean, rstd](RawPull& r) {
         const Tensor grad = r.grad(), x = r.in(0), gain = scaled ? Tensor(r.in(1)) : ones({n});
@@ -154,6 +154,9 @@ Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, rea
         if (scaled) r.to(1, std::move(dweight));
         if (shifted) r.to(1 + scaled, std::move(dbias));
       });
+  return recomputable(y, [scaled, shifted, eps](const auto& in) {
+    return layer_norm(in[0], scaled ? in[1] : Tensor(), shifted ? in[1 + scaled] : Tensor(), eps);
+  });
 }
 
 Tensor rms_norm(const Tensor& x, const Tensor& weight, real eps) {
@@ -163,17 +166,19 @@ Tensor rms_norm(const Tensor& x, const Tensor& weight, real eps) {
   const Tensor gain = scaled ? weight : ones({n});
   Tensor y = Tensor::empty(x.shape()), rstd = Tensor::empty({rows});
   kernels::rms_norm(x.data(), gain.data(), eps, rows, n, y.mutable_data(), rstd.mutable_data());
-  return record_fused("rms_norm", "composite::rms_norm", defined_of({x, weight}), y, Keep::inputs,
-                      [rows, n, scaled, rstd](RawPull& r) {
-                        const Tensor grad = r.grad(), x = r.in(0),
-                                     gain = scaled ? Tensor(r.in(1)) : ones({n});
-                        Tensor dx = room_for(r, 0), dweight;
-                        if (scaled) dweight = room_for(r, 1);
-                        kernels::rms_norm_vjp(grad.data(), x.data(), gain.data(), rstd.data(), rows,
-                                              n, {numbers_of(dx), numbers_of(dweight), nullptr});
-                        r.to(0, std::move(dx));
-                        if (scaled) r.to(1, std::move(dweight));
-                      });
+  y = record_fused("rms_norm", "composite::rms_norm", defined_of({x, weight}), y, Keep::inputs,
+                   [rows, n, scaled, rstd](RawPull& r) {
+                     const Tensor grad = r.grad(), x = r.in(0),
+                                  gain = scaled ? Tensor(r.in(1)) : ones({n});
+                     Tensor dx = room_for(r, 0), dweight;
+                     if (scaled) dweight = room_for(r, 1);
+                     kernels::rms_norm_vjp(grad.data(), x.data(), gain.data(), rstd.data(), rows, n,
+                                           {numbers_of(dx), numbers_of(dweight), nullptr});
+                     r.to(0, std::move(dx));
+                     if (scaled) r.to(1, std::move(dweight));
+                   });
+  return recomputable(
+      y, [scaled, eps](const auto& in) { return rms_norm(in[0], scaled ? in[1] : Tensor(), eps); });
 }
 
 Tensor composite::layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, real eps) {
