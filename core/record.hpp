@@ -57,6 +57,14 @@ class Pull {
   const Numbers& out() const { return numbers(saved(entry_.output, "the output")); }
   const Shape& shape(std::size_t i) const { return entry_.inputs[i].tensor.shape(); }
   Sweep& sweep() { return sweep_; }
+  /// in(i) for as long as the caller holds it. (What in(i) had to compute again lives as long as
+  /// the rule is read.)
+  Tensor tensor(std::size_t i) const {
+    const Saved& x = entry_.inputs[i];
+    return x.maker ? x.again() : saved(x, "an input");
+  }
+  /// Where something of the gradient's shape may be written: over it, if nobody else reads it.
+  Tensor room() const { return grad_.buffer_.unique() ? grad_ : Tensor::empty(grad_.shape()); }
 
   /// Whether input i wants a gradient; guards work that is done eagerly.
   bool needs(std::size_t i) const {

@@ -69,6 +69,7 @@ void Sweep::run(const Tensor& y, const Tensor& seed, bool release) {
     if (const Tensor grad = std::exchange(entry.grad, {}); grad.defined()) {
       if (tape_.options_.observer) tape_.options_.observer->on_pull(index, entry, grad);
       on_complete(entry, grad);
+      const Tensor witness = tape_.options_.check_finite ? grad : Tensor();  // not written over
       if (record_) {
         RecordedPull r(*this, entry, grad);
         entry.pull(r);

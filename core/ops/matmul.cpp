@@ -127,23 +127,23 @@ Tensor matmul(const Tensor& a, const Tensor& b, MatmulOptions options) {
     // A transposed operand takes the transpose of its gradient, by swapping the factors.
     // A right factor that all matrices share sums over them: one tall product.
     const bool shared = r.shape(1).size() == 2 && !ta;
-    if (r.needs(0)) {
-      if (shared)
-        to_product(r, 0, r.grad(), r.in(1), {.transpose_b = !tb});
-      else if (ta)
-        r.to(0, matmul(r.in(1), r.grad(), {.transpose_a = tb, .transpose_b = true}));
-      else
-        r.to(0, matmul(r.grad(), r.in(1), {.transpose_b = !tb}));
-    }
     if (r.needs(1)) {
       if (shared && tb)
-        to_product(r, 1, r.grad(), r.in(0), {.transpose_a = true});
+        to_product(r, 1, r.grad(), r.tensor(0), {.transpose_a = true});
       else if (shared)
-        to_product(r, 1, r.in(0), r.grad(), {.transpose_a = true});
+        to_product(r, 1, r.tensor(0), r.grad(), {.transpose_a = true});
       else if (tb)
-        r.to(1, matmul(r.grad(), r.in(0), {.transpose_a = true, .transpose_b = ta}));
+        r.to(1, matmul(r.grad(), r.tensor(0), {.transpose_a = true, .transpose_b = ta}));
       else
-        r.to(1, matmul(r.in(0), r.grad(), {.transpose_a = !ta}));
+        r.to(1, matmul(r.tensor(0), r.grad(), {.transpose_a = !ta}));
+    }
+    if (r.needs(0)) {
+      if (shared)
+        to_product(r, 0, r.grad(), r.tensor(1), {.transpose_b = !tb});
+      else if (ta)
+        r.to(0, matmul(r.tensor(1), r.grad(), {.transpose_a = tb, .transpose_b = true}));
+      else
+        r.to(0, matmul(r.grad(), r.tensor(1), {.transpose_b = !tb}));
     }
   });
 }
@@ -166,8 +166,8 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
   kernels::gemm(rows, out, in, {x.data(), in}, {weight.data(), in, true}, y.mutable_data(), out,
                 {.bias = bias.data()});
   return record("linear", {x, weight, bias}, y, Keep::others, [](auto& r) {
-    if (r.needs(0)) to_product(r, 0, r.grad(), r.in(1), {});
-    if (r.needs(1)) to_product(r, 1, r.grad(), r.in(0), {.transpose_a = true});
+    if (r.needs(1)) to_product(r, 1, r.grad(), r.tensor(0), {.transpose_a = true});
+    if (r.needs(0)) to_product(r, 0, r.grad(), r.tensor(1), {});
     r.to(2, r.grad());
   });
 }

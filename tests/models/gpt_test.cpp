@@ -540,7 +540,7 @@ TEST_CASE("recomputing blocks changes no bit of a gradient and lowers the peak",
   for (std::size_t i = 0; i < kept.size(); ++i)
     CHECK(std::equal(kept[i].data(), kept[i].data() + kept[i].size(), again[i].data()));
   CAPTURE(high, low);
-  CHECK(low < high * 6 / 10);
+  CHECK(low < high * 7 / 10);
 }
 
 TEST_CASE("a training step keeps no more than the sum of what its rules read", "[gpt][memory]") {
@@ -561,12 +561,11 @@ TEST_CASE("a training step keeps no more than the sum of what its rules read", "
   backward(model, ids, targets);
   const std::size_t peak = memory::stats().peak - before;
 
-  // Numbers per token that wait for backward. A block: its input, ln_1's and c_attn's; q, k, v, and
-  // attention's sum of exponentials per head; c_proj's input, which attention reads too; ln_2's and
-  // c_fc's input; gelu's and c_proj's input.
-  const std::size_t block = D + D + 3 * D + H + D + D + D + 4 * D + 4 * D;
-  const std::size_t model_wide =
-      2 * D + 2 * V;  // ln_f's and the head's input; logits, their gradient
+  // Numbers per token that wait for backward. A block: its input, which is ln_1's; q, k, v, and
+  // attention's sum of exponentials per head; c_proj's input, which attention reads too; ln_2's
+  // input; gelu's input. What norms and gelu give is computed again.
+  const std::size_t block = D + 3 * D + H + D + D + 4 * D;
+  const std::size_t model_wide = D + V;  // ln_f's input; the gradient of the logits
   // What one rule has in hand while all that waits: a few tables of the widest operation.
   const std::size_t in_hand = 3 * 4 * D;
   const std::size_t numbers = tokens * (layers * block + model_wide + in_hand) + parameters;
