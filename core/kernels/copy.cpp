@@ -79,6 +79,30 @@ void copy_run(const Axis& axis, std::size_t count, const real* in, real* out) {
     for (std::size_t i = 0; i < count; ++i) out[i * axis.out] = in[i * axis.in];
 }
 
+void add_run(const Axis& axis, std::size_t count, const real* in, real* out) {
+  if (axis.in == 1 && axis.out == 1)
+    for (std::size_t i = 0; i < count; ++i) out[i] += in[i];
+  else
+    for (std::size_t i = 0; i < count; ++i) out[i * axis.out] += in[i * axis.in];
+}
+
+// Calls run(axis, count, in, out) for pieces of the innermost of `axes` that cover all of them.
+template <class Run>
+void for_runs(std::vector<Axis> axes, const real* in, real* out, const Run& run) {
+  const Axis inner = axes.back();
+  axes.pop_back();
+  if (axes.empty()) {
+    parallel_for(inner.size, kGrain, [&](std::size_t begin, std::size_t end) {
+      run(inner, end - begin, in + begin * inner.in, out + begin * inner.out);
+    });
+    return;
+  }
+  parallel_for(count_of(axes), kGrain / inner.size, [&](std::size_t begin, std::size_t end) {
+    walk(axes, begin, end,
+         [&](std::size_t from, std::size_t to) { run(inner, inner.size, in + from, out + to); });
+  });
+}
+
 // Of a square of rows, exchanges the upper right with the lower left quarter in each block of
 // 2 half x 2 half numbers.
 template <std::size_t half, std::size_t... k>
@@ -150,26 +174,22 @@ void copy_strided(const Shape& shape, const real* in, const Shape& in_strides, r
   if (std::find(shape.begin(), shape.end(), 0) != shape.end()) return;
   std::vector<Axis> axes = merge_axes(shape, in_strides, out_strides);
   const Axis inner = axes.back();
-  axes.pop_back();
-  if (axes.empty()) {
-    parallel_for(inner.size, kGrain, [&](std::size_t begin, std::size_t end) {
-      copy_run(inner, end - begin, in + begin * inner.in, out + begin * inner.out);
-    });
-    return;
-  }
   const auto row =
       std::find_if(axes.begin(), axes.end(), [](const Axis& axis) { return axis.in == 1; });
   if (inner.out == 1 && inner.in > 1 && row != axes.end()) {
     const Axis contiguous = *row;
+    axes.pop_back();
     axes.erase(row);
     transpose(std::move(axes), contiguous, inner, in, out);
     return;
   }
-  parallel_for(count_of(axes), kGrain / inner.size, [&](std::size_t begin, std::size_t end) {
-    walk(axes, begin, end, [&](std::size_t from, std::size_t to) {
-      copy_run(inner, inner.size, in + from, out + to);
-    });
-  });
+  for_runs(std::move(axes), in, out, copy_run);
+}
+
+void add_strided(const Shape& shape, const real* in, const Shape& in_strides, real* out,
+                 const Shape& out_strides) {
+  if (std::find(shape.begin(), shape.end(), 0) != shape.end()) return;
+  for_runs(merge_axes(shape, in_strides, out_strides), in, out, add_run);
 }
 
 void triangle(bool lower, std::size_t count, std::size_t rows, std::size_t cols, std::int64_t k,

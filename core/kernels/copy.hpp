@@ -1,5 +1,5 @@
-// Copying between strided layouts: what permute, broadcast_to, slice and concat have in common.
-// Nothing is computed here; arithmetic on whole arrays is xtensor's or map.hpp's.
+// Copying between strided layouts: what permute, broadcast_to, slice and concat have in common, and
+// their gradients, which are added. Other arithmetic on whole arrays is map.hpp's.
 #pragma once
 
 #include <xgrad/core/shape.hpp>
@@ -14,6 +14,9 @@ Shape strides_of(const Shape& shape);
 /// overlap the input.
 void copy_strided(const Shape& shape, const real* in, const Shape& in_strides, real* out,
                   const Shape& out_strides);
+/// The same with += in place of =.
+void add_strided(const Shape& shape, const real* in, const Shape& in_strides, real* out,
+                 const Shape& out_strides);
 
 /// Of `count` contiguous (rows, cols) matrices the elements before column row + k (`lower`) or from
 /// it on, and zeros in place of the others.

@@ -33,15 +33,49 @@ Shape infer_shape(const Tensor& x, const Ints& sizes) {
   return shape;
 }
 
+/// Evenly spaced places in a contiguous array: those of a slice, a diagonal, a middle. A rule that
+/// is read raw adds there, into the gradient itself, without an array of zeros in between.
+struct Places {
+  std::size_t first;
+  Shape strides;
+};
+
+/// Hands input i the part of the gradient that lies at the places.
+void take_from(RawPull& r, std::size_t i, const Places& at) {
+  const Tensor grad = r.grad();
+  const Shape& shape = r.shape(i);
+  r.into(i, [&](real* sum, bool add) {
+    const auto move = add ? kernels::add_strided : kernels::copy_strided;
+    move(shape, grad.data() + at.first, at.strides, sum, kernels::strides_of(shape));
+  });
+}
+
+/// Hands input 0 the gradient at the places, 0 elsewhere.
+void put_at(RawPull& r, const Places& at) {
+  const Tensor grad = r.grad();
+  r.into(0, [&](real* sum, bool add) {
+    if (!add) std::fill_n(sum, element_count(r.shape(0)), real(0));
+    if (grad.size() == 0) return;
+    const auto move = add ? kernels::add_strided : kernels::copy_strided;
+    move(grad.shape(), grad.data(), kernels::strides_of(grad.shape()), sum + at.first, at.strides);
+  });
+}
+
+Places places_of_slice(const Shape& shape, std::size_t axis, std::size_t start, std::size_t step) {
+  Shape strides = kernels::strides_of(shape);
+  const std::size_t first = start * strides[axis];
+  strides[axis] *= step;
+  return {first, std::move(strides)};
+}
+
 // Every step-th place along `axis` of zeros, from `start` on, filled with x: the adjoint of slice,
 // which reads those places.
 Tensor slice_adjoint(const Tensor& x, const Shape& shape, std::size_t axis, std::size_t start,
                      std::size_t step) {
   Tensor out = zeros(shape);
-  Shape strides = kernels::strides_of(shape);
-  real* target = out.mutable_data() + start * strides[axis];
-  strides[axis] *= step;
-  kernels::copy_strided(x.shape(), x.data(), kernels::strides_of(x.shape()), target, strides);
+  const Places at = places_of_slice(shape, axis, start, step);
+  kernels::copy_strided(x.shape(), x.data(), kernels::strides_of(x.shape()),
+                        out.mutable_data() + at.first, at.strides);
   return record("slice_adjoint", {x}, out, Keep::nothing, [=](auto& r) {
     r.to(0, xgrad::slice(r.grad(), axis, start, start + r.shape(0)[axis] * step, step));
   });
@@ -94,14 +128,17 @@ Tensor slice(const Tensor& x, std::int64_t axis, std::int64_t start, std::int64_
   const std::size_t first = place(start), last = place(stop),
                     stride =
                         static_cast<std::size_t>(std::min(step, std::max<std::int64_t>(1, size)));
-  Shape shape = x.shape(), strides = kernels::strides_of(x.shape());
-  const real* source = x.data() + first * strides[along];
+  Shape shape = x.shape();
+  const Places at = places_of_slice(shape, along, first, stride);
   shape[along] = first < last ? (last - first - 1) / stride + 1 : 0;
-  strides[along] *= stride;
   Tensor out = Tensor::empty(shape);
-  kernels::copy_strided(shape, source, strides, out.mutable_data(), kernels::strides_of(shape));
-  return record("slice", {x}, out, Keep::nothing, [=](auto& r) {
-    r.to(0, slice_adjoint(r.grad(), r.shape(0), along, first, stride));
+  kernels::copy_strided(shape, x.data() + at.first, at.strides, out.mutable_data(),
+                        kernels::strides_of(shape));
+  return record("slice", {x}, out, Keep::nothing, [=]<class R>(R& r) {
+    if constexpr (R::recorded)
+      r.to(0, slice_adjoint(r.grad(), r.shape(0), along, first, stride));
+    else
+      put_at(r, places_of_slice(r.shape(0), along, first, stride));
   });
 }
 
@@ -131,10 +168,15 @@ Tensor concat(const std::vector<Tensor>& parts, std::int64_t axis) {
                           strides);
     target += part.shape()[along] * strides[along];
   }
-  return record("concat", parts, out, Keep::nothing, [along, count = parts.size()](auto& r) {
+  return record("concat", parts, out, Keep::nothing, [along, count = parts.size()]<class R>(R& r) {
+    const Shape strides = kernels::strides_of(r.grad().shape());
     for (std::size_t i = 0, start = 0; i < count; ++i) {
       const std::size_t stop = start + r.shape(i)[along];
-      if (r.needs(i)) r.to(i, xgrad::slice(r.grad(), along, start, stop));
+      if constexpr (R::recorded) {
+        if (r.needs(i)) r.to(i, xgrad::slice(r.grad(), along, start, stop));
+      } else {
+        take_from(r, i, {start * strides[along], strides});
+      }
       start = stop;
     }
   });
@@ -230,8 +272,13 @@ Tensor read_diagonal(const Tensor& x, const Diagonal& at) {
   if (out.size() > 0)
     kernels::copy_strided(out.shape(), x.data() + at.row * x.size(1) + at.column, {x.size(1) + 1},
                           out.mutable_data(), {1});
-  return record("read_diagonal", {x}, out, Keep::nothing,
-                [at](auto& r) { r.to(0, write_diagonal(r.grad(), r.shape(0), at)); });
+  return record("read_diagonal", {x}, out, Keep::nothing, [at]<class R>(R& r) {
+    const Shape& matrix = r.shape(0);
+    if constexpr (R::recorded)
+      r.to(0, write_diagonal(r.grad(), matrix, at));
+    else
+      put_at(r, {at.row * matrix[1] + at.column, {matrix[1] + 1}});
+  });
 }
 
 /// x with axis `along` read at the positions that `at` gives for 0 … count - 1.
@@ -334,22 +381,31 @@ Tensor repeat(const Tensor& x, const Ints& counts) {
 
 namespace {
 
+/// Where the middle of a padded array of this shape begins, and its neighbours' distances.
+Places middle_of(const Shape& shape, const std::vector<Padding>& padding) {
+  Places at{0, kernels::strides_of(shape)};
+  for (std::size_t k = 0; k < shape.size(); ++k) at.first += padding[k].before * at.strides[k];
+  return at;
+}
+
 // `value` all around x; in backward the middle is cut out again.
 Tensor pad_constant(const Tensor& x, const std::vector<Padding>& padding, real value) {
   Shape shape = x.shape();
   for (std::size_t k = 0; k < shape.size(); ++k) shape[k] += padding[k].before + padding[k].after;
   Tensor out = full(shape, value);
-  const Shape strides = kernels::strides_of(shape);
-  std::size_t corner = 0;
-  for (std::size_t k = 0; k < shape.size(); ++k) corner += padding[k].before * strides[k];
+  const Places at = middle_of(shape, padding);
   kernels::copy_strided(x.shape(), x.data(), kernels::strides_of(x.shape()),
-                        out.mutable_data() + corner, strides);
-  return record("pad", {x}, out, Keep::nothing, [padding](auto& r) {
-    Tensor middle = r.grad();
-    for (std::size_t k = 0; k < padding.size(); ++k)
-      if (padding[k].before + padding[k].after > 0)
-        middle = xgrad::slice(middle, k, padding[k].before, padding[k].before + r.shape(0)[k]);
-    r.to(0, middle);
+                        out.mutable_data() + at.first, at.strides);
+  return record("pad", {x}, out, Keep::nothing, [padding]<class R>(R& r) {
+    if constexpr (R::recorded) {
+      Tensor middle = r.grad();
+      for (std::size_t k = 0; k < padding.size(); ++k)
+        if (padding[k].before + padding[k].after > 0)
+          middle = xgrad::slice(middle, k, padding[k].before, padding[k].before + r.shape(0)[k]);
+      r.to(0, std::move(middle));
+    } else {
+      take_from(r, 0, middle_of(r.grad().shape(), padding));
+    }
   });
 }
 

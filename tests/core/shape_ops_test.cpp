@@ -108,6 +108,23 @@ TEST_CASE("the gradient of a slice is zero where nothing was taken", "[ops]") {
   CHECK(values(tape.gradient(nothing, x, {.record = true}, zeros(0))) == std::vector<real>(6, 0));
 }
 
+TEST_CASE("parts taken from a tensor, and put into one, add up in its gradient", "[ops]") {
+  const auto f = [](const Tensor& x) {
+    const Tensor a = xgrad::slice(x, 0, 1, 4), b = xgrad::slice(x, 1, 0, 5, 2),
+                 padded = pad(x, {{1, 2}, {0, 1}}, Pad::constant, 3);
+    return sum(square(a)) + sum(b * b * real(3)) + sum(square(diag(x, 1))) + trace(x) +
+           sum(square(concat({x, a, x}, 0) * real(0.5))) + sum(square(padded) * padded) +
+           sum(diag(x, std::numeric_limits<std::int64_t>::max()));
+  };
+  for (const bool leaf : {true, false}) {
+    Tensor x = numbered({5, 6}).requires_grad_();
+    Tape tape;
+    const Tensor y = f(leaf ? x : x * real(1));
+    const Tensor expected = tape.gradient(y, x, {.record = true, .retain = true});
+    CHECK(values(tape.gradient(y, x)) == values(expected));
+  }
+}
+
 TEST_CASE("concat undoes split along every axis", "[ops]") {
   const Tensor x = numbered({3, 5, 4});
   for (const std::int64_t axis : {0, 1, 2, -1, -2})
