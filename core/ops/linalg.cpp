@@ -100,9 +100,10 @@ Tensor solved(const char* op, const Tensor& a, const Tensor& b, bool transposed)
 Tensor solve(const Tensor& a, const Tensor& b, bool transposed) {
   return record("solve", {a, b}, solved("solve", a, b, transposed), [transposed](auto& r) {
     // A X = B, hence A dX = dB - dA X: with S solving A^T S = G, B takes S and A takes -S X^T.
-    const Tensor s = solve(r.in(0), r.grad(), !transposed), x = r.out();
-    r.to(1, s);
+    const Tensor x = r.out();
+    Tensor s = solve(r.in(0), r.grad(), !transposed);
     if (r.needs(0)) r.to(0, -matmul(transposed ? x : s, transposed ? s : x, {.transpose_b = true}));
+    r.to(1, std::move(s));
   });
 }
 

@@ -35,9 +35,10 @@ Tensor recurrence(const Tensor& a, const Tensor& b, std::size_t axis, bool rever
   return record("linear_recurrence", {a, b}, h, [axis, reverse](auto& r) {
     // Forward, h_i = a_i h_{i-1} + b_i. What reaches h_i in all is s_i = g_i + a_{i+1} s_{i+1}: the
     // reverse recurrence. b_i takes it whole, a_i times h_{i-1}. Backward, h and s change places.
-    const Tensor h = r.out(), s = recurrence(r.in(0), r.grad(), axis, !reverse);
-    r.to(1, s);
+    const Tensor h = r.out();
+    Tensor s = recurrence(r.in(0), r.grad(), axis, !reverse);
     if (r.needs(0)) r.to(0, reverse ? h * delayed(s, axis, 0) : s * delayed(h, axis, 0));
+    r.to(1, std::move(s));
   });
 }
 

@@ -1,5 +1,6 @@
 // Cumulative operations: values against definitions, zeros, infinities and NaN, accuracy, and the
 // same bits on any number of threads. Derivatives are checked by the rows of the table.
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -39,6 +40,19 @@ TEST_CASE("cumsum and cumprod run along any axis", "[ops][scan]") {
   CHECK(cumprod(zeros({0, 2}), 1).shape() == Shape{0, 2});
 }
 
+TEST_CASE("rows that advance side by side do not mix", "[ops][scan]") {
+  for (const std::size_t rows : {1, 3, 4, 5, 16, 33}) {
+    const Tensor x = reshape(arange(0, static_cast<real>(rows * 70)), {rows, 70});
+    const Tensor sums = cumsum(x, 1), logs = logcumsumexp(x, 1);
+    for (std::size_t row = 0; row < rows; ++row) {
+      const auto at = static_cast<std::int64_t>(row);
+      const Tensor alone = xgrad::slice(x, 0, at, at + 1);
+      CHECK(values(xgrad::slice(sums, 0, at, at + 1)) == values(cumsum(alone, 1)));
+      CHECK(values(xgrad::slice(logs, 0, at, at + 1)) == values(logcumsumexp(alone, 1)));
+    }
+  }
+}
+
 TEST_CASE("cumprod has the right gradient with no, one and several zeros", "[ops][scan]") {
   const Tensor x = tensor({2, 0, 3, 4, 0, 5, 0, 2, 1, -2, 3, -4}, {3, 4});
   CHECK(values(gradient_of([](const Tensor& t) { return cumprod(t, 1); }, x)) ==  // as PyTorch
@@ -75,6 +89,33 @@ TEST_CASE("long running sums and products stay accurate", "[ops][scan]") {
   CHECK(cumsum(ones({n}), 0).data()[n - 1] == static_cast<real>(n));
   const Tensor factors = concat({full({10}, real(1e30)), full({10}, real(1e-30))});
   CHECK_THAT(prod(factors).item(), WithinRel(real(1), real(1e-5)));
+}
+
+TEST_CASE("logcumsumexp is accurate on lines of any number, length and direction", "[ops][scan]") {
+  Rng rng(5);
+  for (const Shape& shape : {Shape{37, 200, 1}, Shape{2, 130, 300}, Shape{3, 65, 5},
+                             Shape{1, 1, 40}, Shape{1, 100000, 1}})
+    for (const real slope : {real(0), real(0.01), real(-2)}) {
+      const std::size_t n = shape[1], inner = shape[2];
+      const Tensor steps = reshape(arange(0, static_cast<real>(n)), {n, 1});
+      const Tensor x = randn(shape, rng) + steps * slope, y = logcumsumexp(x, 1);
+      double worst = 0;
+      for (std::size_t line = 0; line < shape[0] * inner; ++line) {
+        const std::size_t start = line / inner * n * inner + line % inner;
+        long double high = x.data()[start], rest = 0;
+        for (std::size_t i = start + inner; i < start + n * inner; i += inner) {
+          const long double next = x.data()[i];
+          rest = next > high ? (rest + 1) * std::exp(high - next) : rest + std::exp(next - high);
+          high = std::max(high, next);
+          const long double expected = high + std::log1p(rest);
+          worst = std::max(
+              worst, static_cast<double>(std::abs(y.data()[i] - expected) / (1 + std::abs(high))));
+        }
+      }
+      CHECK(worst < (sizeof(real) == 8 ? 1e-13 : 5e-7));
+    }
+  // What is small beside 1 is not lost.
+  CHECK_THAT(logcumsumexp(tensor({0, -30}), 0).data()[1], WithinRel(std::exp(-30.0), 1e-6));
 }
 
 TEST_CASE("scans have the same bits on any number of threads", "[ops][scan]") {
