@@ -74,11 +74,18 @@ void log_softmax(const real* x, std::size_t rows, std::size_t n, real* y) {
   for_rows(rows, n, [=](std::size_t i) {
     const real* from = x + i * n;
     real* to = y + i * n;
-    const real lse = logsumexp_of(from, n);
-    const Batch shift(lse == lowest ? 0 : lse);
+    // Written in the pass that the exponentials rule, so that memory works meanwhile. x - max is
+    // nearly exact, which x - logsumexp is not where both are large.
+    const Batch shift(shift_of(from, n));
+    const real total = row::sum(n, [=](auto part, std::size_t j) {
+      const Batch below = part.load(from + j, lowest) - shift;
+      part.store(to + j, below);
+      return exp(below);
+    });
+    const Batch log_total(total == 0 ? 0 : std::log(total));  // 0: a row of -inf
     row::walk(n, [=](auto part, std::size_t j) {
       row::prefetch(from + n + j);
-      part.store(to + j, part.load(from + j) - shift);
+      part.store(to + j, part.load(to + j) - log_total);
     });
   });
 }

@@ -1,6 +1,7 @@
 // Softmax and cross-entropy: values and gradients against PyTorch, invariance, extremes, errors,
 // threads, and the fused operation against its composed twin. Derivatives are checked by the rows
 // of op_table.cpp.
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -86,6 +87,21 @@ TEST_CASE("softmax does not change when a number is added to a row", "[ops][soft
     CHECK(distance(softmax(moved), softmax(x).data()) == 0);
     CHECK(distance(sum(softmax(x), -1), std::vector<double>(5, 1.0)) < tolerance);
     CHECK(distance(exp(log_softmax(x)), softmax(x).data()) < tolerance);
+  }
+}
+
+TEST_CASE("log_softmax is as accurate far from 0 as near it", "[ops][softmax]") {
+  for (const real offset : {real(0), real(1000), real(-50000)}) {
+    const Tensor x = random({7, 100}) + offset, y = log_softmax(x);
+    std::vector<double> expected;
+    for (std::size_t i = 0; i < x.size(); i += 100) {
+      const double high = *std::max_element(x.data() + i, x.data() + i + 100);
+      double total = 0;
+      for (std::size_t j = i; j < i + 100; ++j) total += std::exp(x.data()[j] - high);
+      for (std::size_t j = i; j < i + 100; ++j)
+        expected.push_back(x.data()[j] - high - std::log(total));
+    }
+    CHECK(distance(y, expected) < 4 * std::numeric_limits<real>::epsilon());
   }
 }
 
