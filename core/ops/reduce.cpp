@@ -5,6 +5,8 @@
 #include <limits>
 #include <numeric>
 
+#include <xgrad/core/kernels/broadcast.hpp>
+#include <xgrad/core/kernels/moments.hpp>
 #include <xgrad/core/kernels/reduce.hpp>
 #include <xgrad/core/kernels/softmax.hpp>
 #include <xgrad/core/ops.hpp>
@@ -112,9 +114,38 @@ Tensor mean(const Tensor& x, const Ints& axes, bool keepdims) {
 
 Tensor var(const Tensor& x, const Ints& axes, bool keepdims, int correction) {
   const Reduction to("var", x, axes, keepdims);
-  const real count = static_cast<real>(to.count) - static_cast<real>(correction);
-  const Tensor deviation = x - mean(x, axes, xgrad::keepdims);
-  return sum(square(deviation), axes, keepdims) / std::max(count, real(0));
+  const real count = std::max(static_cast<real>(to.count) - static_cast<real>(correction), real(0));
+  const Tensor rows = rows_of(x.detach(), to);
+  Tensor center = Tensor::empty(to.kept), value = Tensor::empty(to.result);
+  kernels::moments(rows.data(), rows.size(0), to.count, center.mutable_data(),
+                   value.mutable_data());
+  value.mutable_array() /= count;
+  return record("var", {x}, value, Keep::inputs, [=]<class R>(R& r) {
+    // d/dx sum (x - m)^2 = 2 (x - m); through the mean m flows the sum of all x - m, which is 0.
+    const Tensor x = r.in(0), grad = r.grad(), scale = reshape(grad, to.kept) * (2 / count);
+    if constexpr (R::recorded) {
+      r.to(0, (x - sum_to(x, to.kept) / static_cast<real>(to.count)) * scale);
+    } else {
+      r.into(0, [&](real* sum, bool add) {
+        using kernels::Operand, kernels::row::Batch;
+        const Operand all{x.data(), x.shape()}, m{center.data(), to.kept}, s{scale.data(), to.kept},
+            before{sum, x.shape()};
+        if (x.size() == 0) return;
+        if (add)
+          kernels::map_broadcast(
+              x.shape(), sum,
+              [](const Batch& sum, const Batch& x, const Batch& m, const Batch& s) {
+                return sum + (x - m) * s;
+              },
+              before, all, m, s);
+        else
+          kernels::map_broadcast(
+              x.shape(), sum,
+              [](const Batch& x, const Batch& m, const Batch& s) { return (x - m) * s; }, all, m,
+              s);
+      });
+    }
+  });
 }
 
 namespace {

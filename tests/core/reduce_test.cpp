@@ -99,6 +99,47 @@ TEST_CASE("var divides by n - correction", "[ops][reduce]") {
   CHECK(std::isnan(var(ones({1}), 0).item()));
 }
 
+TEST_CASE("var is accurate, also far from 0, in value and gradient", "[ops][reduce]") {
+  for (const Shape& shape :
+       {Shape{5, 37, 1}, Shape{1, 100000, 1}, Shape{3, 40, 50}, Shape{2, 4097, 1}})
+    for (const real offset : {real(0), real(100)}) {
+      Tensor x = random(shape) + offset;
+      x.requires_grad_();
+      Tape tape;
+      const Tensor y = var(x, 1);
+      const Tensor g = tape.gradient(y, x, {}, full(y.shape(), real(1.5)));
+      const std::size_t n = shape[1], inner = shape[2];
+      double worst = 0, worst_slope = 0;
+      for (std::size_t line = 0; line < y.size(); ++line) {
+        const std::size_t start = line / inner * n * inner + line % inner;
+        long double mean = 0, squares = 0;
+        for (std::size_t i = 0; i < n; ++i) mean += x.data()[start + i * inner];
+        mean /= n;
+        for (std::size_t i = 0; i < n; ++i) {
+          const long double apart = x.data()[start + i * inner] - mean;
+          squares += apart * apart;
+          worst_slope = std::max(
+              worst_slope,
+              static_cast<double>(std::abs(g.data()[start + i * inner] * (n - 1) - 3 * apart)));
+        }
+        const long double expected = squares / (n - 1);
+        worst = std::max(worst, static_cast<double>(std::abs(y.data()[line] / expected - 1)));
+      }
+      CHECK(worst < 10 * std::numeric_limits<real>::epsilon());
+      CHECK(worst_slope < 40 * (1 + offset) * std::numeric_limits<real>::epsilon());
+    }
+  Tensor x = random({4, 6}).requires_grad_();
+  Tape tape;
+  const Tensor y = var(x, 0) + var(x, 0, false, 0);  // two contributions to one gradient
+  const Tensor expected = tape.gradient(y, x, {.record = true, .retain = true}, ones({6}));
+  const Tensor g = tape.gradient(y, x, {}, ones({6}));
+  for (std::size_t i = 0; i < g.size(); ++i)
+    CHECK_THAT(g.data()[i], WithinAbs(expected.data()[i], 1e-6));
+  CHECK(std::isnan(var(tensor({1, inf, 2}), 0).item()));
+  CHECK(std::isnan(var(tensor({1, NaN, 2}), 0).item()));
+  CHECK(var(zeros({0, 3}), 1).shape() == Shape{0});
+}
+
 TEST_CASE("max and min share the gradient among ties", "[ops][reduce]") {
   const Tensor x = tensor({1, 3, 3, 2, 2, 2}, {2, 3});
   CHECK(values(max(x, 1)) == std::vector<real>{3, 2});
