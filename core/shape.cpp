@@ -38,8 +38,8 @@ std::size_t normalize_axis(const char* op, std::int64_t axis, std::size_t ndim) 
   return static_cast<std::size_t>(axis < 0 ? axis + n : axis);
 }
 
-std::vector<std::size_t> normalize_axes(const char* op, const Ints& axes, std::size_t ndim) {
-  std::vector<std::size_t> result;
+Axes normalize_axes(const char* op, const Ints& axes, std::size_t ndim) {
+  Axes result;
   for (const std::int64_t axis : axes) result.push_back(normalize_axis(op, axis, ndim));
   std::sort(result.begin(), result.end());
   require<ShapeError>(std::adjacent_find(result.begin(), result.end()) == result.end(), op,
@@ -60,7 +60,7 @@ Shape broadcast_shapes(const char* op, const Shape& a, const Shape& b) {
   return result;
 }
 
-Shape reduced_shape(const Shape& shape, const std::vector<std::size_t>& axes, bool keepdims) {
+Shape reduced_shape(const Shape& shape, const Axes& axes, bool keepdims) {
   Shape result;
   for (std::size_t axis = 0; axis < shape.size(); ++axis) {
     const bool reduced = std::binary_search(axes.begin(), axes.end(), axis);

@@ -15,6 +15,8 @@ namespace xgrad::inline XGRAD_PRECISION {
 
 /// Sizes of the axes, outermost first; () is a scalar. Up to four axes need no heap.
 using Shape = xt::dynamic_shape<std::size_t>;
+/// Numbers of axes, counted from the front.
+using Axes = xt::dynamic_shape<std::size_t>;
 
 /// A short list of integers as a caller writes it: a shape `{2, 3}`, axes `{0, -1}`, or one of
 /// them, `-1`.
@@ -59,12 +61,12 @@ Shape to_shape(const char* op, const Ints& sizes);
 std::size_t normalize_axis(const char* op, std::int64_t axis, std::size_t ndim);
 
 /// Normalised, sorted axes. Throws ShapeError when one is out of range or repeated.
-std::vector<std::size_t> normalize_axes(const char* op, const Ints& axes, std::size_t ndim);
+Axes normalize_axes(const char* op, const Ints& axes, std::size_t ndim);
 
 /// The shape that `a` and `b` broadcast to by NumPy's rule. Throws ShapeError when they do not.
 Shape broadcast_shapes(const char* op, const Shape& a, const Shape& b);
 
 /// `shape` without `axes` (normalised, sorted), or with size 1 there if `keepdims`.
-Shape reduced_shape(const Shape& shape, const std::vector<std::size_t>& axes, bool keepdims);
+Shape reduced_shape(const Shape& shape, const Axes& axes, bool keepdims);
 
 }  // namespace xgrad::inline XGRAD_PRECISION

@@ -27,7 +27,7 @@ struct Entry {
   static void operator delete(void* entry, std::size_t bytes) { memory::release(entry, bytes); }
 
   const char* op;
-  SmallList<Saved, 2> inputs;
+  SmallList<Saved, 3> inputs;
   Saved output;
   Tensor grad;                               // dL/d(output) while a sweep is under way
   Again again;                               // computes the output once more, if that is cheap

@@ -166,9 +166,9 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v,
             query_heads(y.data(), s.value_width), lse.data(),
             query_heads(grad.data(), s.value_width), query_heads(dq.mutable_data(), s.width),
             key_heads(dk.mutable_data(), s.width), key_heads(dv.mutable_data(), s.value_width));
-        r.to(0, dq);
-        r.to(1, dk);
-        r.to(2, dv);
+        r.to(0, std::move(dq));
+        r.to(1, std::move(dk));
+        r.to(2, std::move(dv));
       });
 }
 
@@ -194,7 +194,7 @@ Tensor self_attention(const Tensor& qkv, std::size_t heads, std::size_t kv_heads
                                                part(qkv.data(), keys), part(qkv.data(), values),
                                                result(y.data()), lse.data(), result(grad.data()),
                                                part(to, 0), part(to, keys), part(to, values));
-                        r.to(0, d);
+                        r.to(0, std::move(d));
                       });
 }
 

@@ -23,7 +23,7 @@ struct Reduction {
         kept(reduced_shape(x.shape(), axes, true)) {
     for (const std::size_t axis : axes) count *= x.shape()[axis];
   }
-  std::vector<std::size_t> axes;
+  Axes axes;
   Shape result;  // the shape of the result
   Shape kept;    // the same with size 1 in place of the reduced axes, so that it broadcasts to x
   std::size_t count = 1;  // how many numbers each result is made of
@@ -40,7 +40,7 @@ using Kernel = void (*)(const real* x, std::size_t outer, std::size_t n, std::si
 
 /// Reduces one run of adjacent axes after the other, the last first: nearly always there is but
 /// one.
-Tensor reduce(Tensor x, std::vector<std::size_t> axes, const Shape& result, Kernel kernel) {
+Tensor reduce(Tensor x, Axes axes, const Shape& result, Kernel kernel) {
   Shape shape = x.shape();
   do {
     const std::size_t end = axes.empty() ? 0 : axes.back() + 1;
@@ -88,7 +88,7 @@ Tensor sum_to(const Tensor& x, const Ints& shape) {
   const Shape result = to_shape("sum_to", shape);
   bool fits = result.size() <= x.ndim();
   const std::size_t added = fits ? x.ndim() - result.size() : 0;
-  std::vector<std::size_t> axes;  // along which `shape` was repeated to become x's
+  Axes axes;  // along which `shape` was repeated to become x's
   for (std::size_t axis = 0; fits && axis < x.ndim(); ++axis) {
     const std::size_t from = x.shape()[axis], to = axis < added ? 1 : result[axis - added];
     fits = from == to || to == 1;
