@@ -202,7 +202,7 @@ def kernels(workload, options):
         out = pathlib.Path(folder) / "kernels.json"
         subprocess.run(
             [program, f"--benchmark_out={out}", "--benchmark_out_format=json",
-             f"--benchmark_min_time={0.02 if options.quick else 0.5}"],
+             f"--benchmark_min_time={0.02 if options.quick else 0.1}"],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
         results = json.loads(out.read_text())["benchmarks"]
     rows = []
