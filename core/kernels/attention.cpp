@@ -83,18 +83,6 @@ Batch in_register(Batch v) {
   return v;
 }
 
-/// a b + c in one rounding. For AVX-512 xsimd 8.1 writes two operations, which g++ joins and
-/// clang does not.
-Batch multiply_add(const Batch& a, const Batch& b, const Batch& c) {
-#if defined(__AVX512F__) && defined(XGRAD_DOUBLE)
-  return _mm512_fmadd_pd(a, b, c);
-#elif defined(__AVX512F__)
-  return _mm512_fmadd_ps(a, b, c);
-#else
-  return xsimd::fma(a, b, c);
-#endif
-}
-
 /// M rows by N vectors of C, from the products at depth k in `range`. Its short loops are unrolled
 /// by order: g++ by itself comes to that too late to keep the sums out of memory.
 template <std::size_t M, std::size_t N, Into into>
@@ -114,7 +102,7 @@ void block(Range range, Left a, Rows<const real> b, Rows<real> c, const real* fa
 #pragma GCC unroll 16
     for (std::size_t i = 0; i < M * N; ++i) {
       const Batch left(a.data[i / N * a.row + k * a.step]);
-      sum[i] = multiply_add(left, right[i % N], sum[i]);
+      sum[i] = row::multiply_add(left, right[i % N], sum[i]);
     }
   }
 #pragma GCC unroll 16
@@ -218,7 +206,7 @@ Batch exp2_of(const Batch& x) {
   const Batch bounded = max(Batch(-bias), x);  // -bias leaves a field of 0, which is the number 0
   const Batch shifted = bounded + shift, f = bounded - (shifted - shift);
   Batch y(coefficients[degree]);
-  for (std::size_t k = degree; k-- > 0;) y = multiply_add(y, f, Batch(coefficients[k]));
+  for (std::size_t k = degree; k-- > 0;) y = row::multiply_add(y, f, Batch(coefficients[k]));
   using Bits = xsimd::batch<xsimd::as_integer_t<real>>;
   return y * xsimd::bitwise_cast<Batch>(Bits(xsimd::bitwise_cast<Bits>(shifted) << mantissa));
 }
@@ -503,7 +491,7 @@ struct Forward {
       const Batch change = exp2_of(old - base);
       now.store_aligned(highest + v * lanes);
       change.store_aligned(factor + v * lanes);
-      multiply_add(Batch::load_aligned(total + v * lanes), change, sum)
+      row::multiply_add(Batch::load_aligned(total + v * lanes), change, sum)
           .store_aligned(total + v * lanes);
     }
   }
@@ -606,7 +594,7 @@ struct OneQuery {
   real product(const real* x, const real* y) const {
     Batch sum(0);
     for (std::size_t c = 0; c < p.width; c += lanes)
-      sum = multiply_add(Batch::load_unaligned(x + c), Batch::load_unaligned(y + c), sum);
+      sum = row::multiply_add(Batch::load_unaligned(x + c), Batch::load_unaligned(y + c), sum);
     return hadd(sum);
   }
 

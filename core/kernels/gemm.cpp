@@ -73,7 +73,8 @@ void tile(std::size_t steps, Left a, const real* b, Target c) {
     for (std::size_t j = 0; j < vectors; ++j) right[j] = Batch::load_unaligned(b + j * lanes);
     for (std::size_t i = 0; i < rows; ++i) {
       const Batch left(*a.at(i, p));
-      for (std::size_t j = 0; j < vectors; ++j) sum[i][j] = xsimd::fma(left, right[j], sum[i][j]);
+      for (std::size_t j = 0; j < vectors; ++j)
+        sum[i][j] = row::multiply_add(left, right[j], sum[i][j]);
     }
   }
   const auto finish = [&](auto part, std::size_t i, std::size_t j) {
@@ -203,7 +204,8 @@ void dots(std::size_t k, const real* a, std::size_t a_stride, const real* b, std
     for (std::size_t j = 0; j < columns; ++j) right[j] = part.load(b + j * b_stride + p);
     for (std::size_t i = 0; i < rows; ++i) {
       const Batch left = part.load(a + i * a_stride + p);
-      for (std::size_t j = 0; j < columns; ++j) sum[i][j] = xsimd::fma(left, right[j], sum[i][j]);
+      for (std::size_t j = 0; j < columns; ++j)
+        sum[i][j] = row::multiply_add(left, right[j], sum[i][j]);
     }
   });
   for (std::size_t i = 0; i < rows; ++i)

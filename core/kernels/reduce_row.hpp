@@ -62,6 +62,18 @@ struct Part {
 #endif
 };
 
+/// a b + c in one rounding. For AVX-512 xsimd 8.1 writes two operations, which g++ joins and
+/// clang does not.
+inline Batch multiply_add(const Batch& a, const Batch& b, const Batch& c) {
+#if defined(__AVX512F__) && defined(XGRAD_DOUBLE)
+  return _mm512_fmadd_pd(a, b, c);
+#elif defined(__AVX512F__)
+  return _mm512_fmadd_ps(a, b, c);
+#else
+  return xsimd::fma(a, b, c);
+#endif
+}
+
 /// Calls body(part, i) for the registers that cover [0, n): `part` is Full or Part, i the first
 /// number's index.
 template <class Body>
