@@ -29,7 +29,7 @@
 namespace xgrad::inline XGRAD_PRECISION::memory {
 namespace {
 
-constexpr std::size_t small_limit = 1024;  // largest block that is cut from a slab
+constexpr std::size_t small_limit = 4096 + alignment;  // largest block that is cut from a slab
 constexpr std::size_t small_classes = small_limit / alignment;
 constexpr std::size_t slab_bytes = 64 * 1024;
 constexpr std::size_t batch =
