@@ -10,7 +10,6 @@
 #include <cstdlib>
 #include <exception>
 #include <mutex>
-#include <string>
 #include <thread>
 #if defined(__x86_64__)
 #include <immintrin.h>

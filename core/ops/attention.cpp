@@ -237,10 +237,9 @@ Tensor cached_attention(const Tensor& qkv, std::size_t heads, std::size_t kv_hea
   cache.length = s.keys;
   const auto read = [&](const Tensor& x) { return apart(x.data(), kv_heads, room[2], s.width); };
   Tensor y = Tensor::empty({s.batch, s.queries, heads * s.width});
-  const Tensor lse = Tensor::empty({s.batch, heads, s.queries});
+  Tensor lse = Tensor::empty({s.batch, heads, s.queries});
   kernels::attention(s, terms, part(0), read(cache.keys), read(cache.values),
-                     packed(y.mutable_data(), 0, heads, s.queries, s.width),
-                     Tensor(lse).mutable_data());
+                     packed(y.mutable_data(), 0, heads, s.queries, s.width), lse.mutable_data());
   return y;
 }
 
