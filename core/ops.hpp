@@ -498,11 +498,21 @@ struct Rotation {
 /// What a position scheme asks of attention.
 struct AttentionPositions {
   std::vector<real> slopes{};  ///< ALiBi's: takes m |i - j| off the score, one m per query head
-  Rotation rotation{};         ///< RoPE's
+  Tensor bias{};  ///< T5's: (H, at least Tk); column n is added where the key lies n before the
+                  ///< query. Causal attention only; has a gradient
+  Rotation rotation{};  ///< RoPE's
+};
+
+/// Which of the keys before it a query sees, if not all. Beltagy et al. 2020, Longformer
+/// (2004.05150); sinks: Xiao et al. 2023, StreamingLLM (2309.17453).
+struct AttentionWindow {
+  std::size_t size = 0;   ///< the last `size` keys, its own position among them; 0: all
+  std::size_t sinks = 0;  ///< and the first `sinks` keys of the text
 };
 
 struct AttentionOptions {
   bool causal = true;             ///< query i sees keys j <= i + Tk - Tq: the last query sees all
+  AttentionWindow window{};       ///< needs causal
   std::optional<double> scale{};  ///< of the scores; 1/sqrt(d) unless given
   AttentionPositions positions{};
   Tensor key_padding{};  ///< (B, Tk): keys where it is not 0 are not seen; undefined: none
@@ -523,14 +533,16 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v,
 Tensor self_attention(const Tensor& qkv, std::size_t heads, std::size_t kv_heads,
                       const AttentionOptions& options = {});
 
-/// What attention remembers of a text that grows: keys, already turned, and values of its tokens.
+/// What attention remembers of texts that grow: keys, already turned, and values of their tokens.
 struct KeyValueCache {
-  Tensor keys, values;     ///< (B, K, capacity, d)
-  std::size_t length = 0;  ///< tokens so far, at most the capacity
+  Tensor keys, values;                 ///< (B, K, capacity, d)
+  std::vector<std::size_t> lengths{};  ///< (B,): tokens of each text so far, at most the capacity
+  AttentionWindow window{};            ///< what a new token sees of them
 };
-/// self_attention() of the next T tokens of a text with all of it: qkv (B, T, (H + 2K) d) -> (B, T,
-/// H d). The tokens join the cache. options.positions are those of the whole text; neither padding
-/// nor dropout. For generation: nothing is recorded, and a tape that would want to is refused.
+/// self_attention() of the next T tokens of each text with all of it: qkv (B, T, (H + 2K) d) ->
+/// (B, T, H d). The tokens join the cache, whose window holds. options.positions are those of texts
+/// of the cache's capacity; neither padding nor dropout. For generation: nothing is recorded, and a
+/// tape that would want to is refused.
 Tensor cached_attention(const Tensor& qkv, std::size_t heads, std::size_t kv_heads,
                         KeyValueCache& cache, const AttentionOptions& options = {});
 

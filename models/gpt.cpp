@@ -21,6 +21,7 @@ GptBlock::GptBlock(Module* owner, std::string name, const GptOptions& o)
             .bias = o.bias,
             .dropout = o.dropout,
             .position = o.position,
+            .window = o.window,
             .attention = o.attention}),
       ln_2(this, "ln_2", {.dim = o.dim, .bias = o.bias}),
       mlp(this, "mlp", {.dim = o.dim, .bias = o.bias, .dropout = o.dropout}) {}

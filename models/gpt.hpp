@@ -15,6 +15,7 @@ struct GptOptions {
   double dropout = 0;                    ///< of embeddings, attention weights and residual branches
   bool bias = true;                      ///< in Linear and LayerNorm
   std::shared_ptr<Position> position{};  ///< none: NoPE
+  AttentionWindow window{};
   AttentionImpl attention = AttentionImpl::fused;
   bool recompute = false;  ///< checkpoint() every block: less memory, forward twice
   std::uint64_t seed = 0;
@@ -35,7 +36,7 @@ struct GptBlock : Module {
 /// What the blocks remember of the tokens that they have seen.
 struct GptCache {
   std::vector<KeyValueCache> blocks;
-  std::size_t length() const { return blocks.front().length; }
+  std::size_t length() const { return blocks.front().lengths.front(); }
 };
 
 /// GPT-2's architecture and parameter names (Radford et al. 2019): embedding, blocks, final norm,

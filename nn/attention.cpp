@@ -39,7 +39,10 @@ AttentionPositions CausalSelfAttention::positions(std::size_t start, std::size_t
 
 KeyValueCache CausalSelfAttention::make_cache(std::size_t batch, std::size_t capacity) const {
   const Shape room{batch, options.kv_heads, capacity, options.dim / options.heads};
-  return {.keys = zeros(room), .values = zeros(room)};
+  return {.keys = zeros(room),
+          .values = zeros(room),
+          .lengths = std::vector<std::size_t>(batch),
+          .window = options.window};
 }
 
 Tensor CausalSelfAttention::operator()(const Tensor& x, KeyValueCache& cache) const {
@@ -48,7 +51,7 @@ Tensor CausalSelfAttention::operator()(const Tensor& x, KeyValueCache& cache) co
   require<std::logic_error>(!is_training() || options.dropout == 0,
                             "CausalSelfAttention: dropout and a cache; call eval() first");
   return c_proj(cached_attention(c_attn(x), options.heads, options.kv_heads, cache,
-                                 {.positions = positions(0, cache.length + x.size(1))}));
+                                 {.positions = positions(0, cache.keys.size(2))}));
 }
 
 Tensor CausalSelfAttention::operator()(const Tensor& x, std::size_t start) const {
@@ -56,7 +59,8 @@ Tensor CausalSelfAttention::operator()(const Tensor& x, std::size_t start) const
   check_input(x);
   const std::size_t heads = options.heads, kv_heads = options.kv_heads;
   const Tensor qkv = c_attn(x);  // (B, T, (H + 2K) d)
-  const AttentionOptions how{.positions = positions(start, x.size(1)),
+  const AttentionOptions how{.window = options.window,
+                             .positions = positions(start, x.size(1)),
                              .dropout = is_training() ? options.dropout : 0,
                              .rng = &rng_};
   const Tensor y = options.attention == AttentionImpl::fused

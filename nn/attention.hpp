@@ -20,6 +20,7 @@ struct CausalSelfAttentionOptions {
   bool bias = true;
   double dropout = 0;                          ///< of the attention weights and of the result
   std::shared_ptr<const Position> position{};  ///< its in_attention; none: NoPE
+  AttentionWindow window{};
   AttentionImpl attention = AttentionImpl::fused;
 };
 
@@ -32,8 +33,8 @@ struct CausalSelfAttention : Module {
       : CausalSelfAttention(nullptr, "", std::move(options)) {}
   /// `start`: absolute position of the first token.
   Tensor operator()(const Tensor& x, std::size_t start = 0) const;
-  /// The next tokens of the text in the cache, at positions cache.length, …; they join it. Nothing
-  /// is recorded.
+  /// The next tokens of the texts in the cache, which they join: text b's stand at positions
+  /// cache.lengths[b], …. Nothing is recorded.
   Tensor operator()(const Tensor& x, KeyValueCache& cache) const;
   /// A cache for `batch` texts of up to `capacity` tokens.
   KeyValueCache make_cache(std::size_t batch, std::size_t capacity) const;

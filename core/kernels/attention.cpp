@@ -793,7 +793,7 @@ void turn_keys(const AttentionSizes& sizes, const AttentionTerms& terms, std::si
 void attention_vjp(const AttentionSizes& sizes, const AttentionTerms& terms, const Heads& q,
                    const Heads& k, const Heads& v, const Heads& out, const real* lse,
                    const Heads& grad, const MutableHeads& dq, const MutableHeads& dk,
-                   const MutableHeads& dv) {
+                   const MutableHeads& dv, real* /*dbias*/) {
   if (sizes.batch * sizes.heads == 0) return;
   const Problem p(sizes, terms);
   p.for_heads([&](std::size_t b, std::size_t kv_head) {

@@ -31,8 +31,12 @@ struct AttentionSizes {
 /// What is done to the scores beside scaling them. All pointers may be null.
 struct AttentionTerms {
   real scale = 1;
-  bool causal = true;             // query i sees the keys at or before its position
+  bool causal = true;             // query i sees the keys at or before its position,
+  std::size_t window = 0;         // if not 0, of these the last `window`
+  std::size_t sinks = 0;          // and the keys 0, …, sinks - 1
   const real* slopes = nullptr;   // (heads,): slope * |distance| is taken off
+  const real* bias = nullptr;     // (heads, bias_stride): bias[distance] is added; causal only
+  std::size_t bias_stride = 0;    // at least keys
   const real* padding = nullptr;  // (batch, keys): keys that are not 0 here are not seen
   // Row p of the tables, (…, half), turns the features of position p; keys only if turn_keys.
   const real *cos = nullptr, *sin = nullptr;
@@ -51,10 +55,11 @@ void attention(const AttentionSizes& sizes, const AttentionTerms& terms, const H
 void turn_keys(const AttentionSizes& sizes, const AttentionTerms& terms, std::size_t first,
                std::size_t rows, const Heads& k, const MutableHeads& out);
 
-/// The gradients, written over dq, dk and dv, from `grad`, that of out.
+/// The gradients, written over dq, dk, dv and, unless null, dbias (heads, bias_stride), from `grad`,
+/// that of out.
 void attention_vjp(const AttentionSizes& sizes, const AttentionTerms& terms, const Heads& q,
                    const Heads& k, const Heads& v, const Heads& out, const real* lse,
                    const Heads& grad, const MutableHeads& dq, const MutableHeads& dk,
-                   const MutableHeads& dv);
+                   const MutableHeads& dv, real* dbias);
 
 }  // namespace xgrad::inline XGRAD_PRECISION::kernels

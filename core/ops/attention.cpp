@@ -1,10 +1,12 @@
 // Attention, fused and spelled out. The tiles, and how the gradient comes about, are in
 // kernels/attention.cpp.
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
 #include <xgrad/core/kernels/attention.hpp>
 #include <xgrad/core/ops.hpp>
+#include <xgrad/core/parallel.hpp>
 #include <xgrad/core/recompute.hpp>
 #include <xgrad/core/record.hpp>
 
@@ -18,9 +20,18 @@ using kernels::HeadRows;
 /// `keys` is the argument that holds them, called `name`.
 void check_options(const char* op, const AttentionSizes& s, const AttentionOptions& options,
                    const char* name, const Shape& keys) {
-  const auto& [slopes, rotation] = options.positions;
+  const auto& [slopes, bias, rotation] = options.positions;
   require(slopes.empty() || slopes.size() == s.heads, op, ": ", slopes.size(), " slopes for ",
           s.heads, " heads");
+  require(options.causal || (!bias.defined() && options.window.size == 0), op, ": a ",
+          bias.defined() ? "bias by distance" : "window",
+          " looks back, so attention must be causal");
+  require<ShapeError>(
+      !bias.defined() || (bias.ndim() == 2 && bias.size(0) == s.heads && bias.size(1) >= s.keys),
+      op, ": bias by distance ", bias.defined() ? bias.shape() : Shape(), " does not fit ",
+      Shape{s.heads, s.keys}, ", or more distances");
+  require(options.window.size > 0 || options.window.sinks == 0, op, ": ", options.window.sinks,
+          " sinks without a window");
   if (const Tensor& cos = rotation.cos, &sin = rotation.sin; cos.defined()) {
     require<ShapeError>(sin.defined() && cos.ndim() == 2 && cos.shape() == sin.shape() &&
                             2 * cos.size(1) <= s.width,
@@ -78,12 +89,18 @@ AttentionSizes check_packed(const Tensor& qkv, std::size_t heads, std::size_t kv
 /// What the kernel wants to know; points into `options`.
 AttentionTerms terms_of(const AttentionSizes& sizes, const AttentionOptions& options,
                         const Rng& stream) {
-  const auto& [slopes, rotation] = options.positions;
+  const auto& [slopes, bias, rotation] = options.positions;
   AttentionTerms terms;
   terms.scale =
       static_cast<real>(options.scale.value_or(1 / std::sqrt(static_cast<double>(sizes.width))));
   terms.causal = options.causal;
+  terms.window = options.window.size;
+  terms.sinks = options.window.sinks;
   if (!slopes.empty()) terms.slopes = slopes.data();
+  if (bias.defined()) {
+    terms.bias = bias.data();
+    terms.bias_stride = bias.size(1);
+  }
   if (options.key_padding.defined()) terms.padding = options.key_padding.data();
   if (rotation.cos.defined()) {
     terms.half = rotation.cos.size(1);
@@ -117,22 +134,46 @@ HeadRows<Number> packed(Number* data, std::size_t first, std::size_t heads, std:
   return {data + first * width, rows * heads * width, width, heads * width};
 }
 
+/// The inputs with the bias as their last, if there is one.
+std::vector<Tensor> with_bias(std::vector<Tensor> inputs, const AttentionOptions& options) {
+  if (options.positions.bias.defined()) inputs.push_back(options.positions.bias);
+  return inputs;
+}
+
+/// Where the gradient of the bias, input i, goes; undefined if there is none or nobody wants it.
+Tensor room_for_bias(const RawPull& r, std::size_t i, const AttentionOptions& options) {
+  if (!options.positions.bias.defined()) return {};
+  const Tensor bias = r.in(i);
+  return r.needs(i) ? Tensor::empty(bias.shape()) : Tensor();
+}
+
+/// distances(i, j) = how far key j lies before query i, (Tq, Tk).
+Indices distances(std::size_t queries, std::size_t keys) {
+  Indices result = Indices::from_shape({queries, keys});
+  for (std::size_t i = 0; i < queries; ++i)
+    for (std::size_t j = 0; j < keys; ++j)
+      result(i, j) = static_cast<std::int64_t>(i + keys) - static_cast<std::int64_t>(queries + j);
+  return result;
+}
+
 /// What is added to the scores: -m_h |i - j| where query i sees key j, -inf where it does not. One
 /// plane per head, or a single one without slopes: (H or 1, Tq, Tk).
-Tensor score_bias(const AttentionOptions& options, std::size_t queries, std::size_t keys) {
+Tensor slopes_and_mask(const AttentionOptions& options, const Indices& distances) {
   const std::vector<real>& slopes = options.positions.slopes;
   const std::size_t planes = std::max<std::size_t>(1, slopes.size());
-  const auto offset = static_cast<std::int64_t>(keys) - static_cast<std::int64_t>(queries);
+  const std::size_t queries = distances.shape(0), keys = distances.shape(1);
+  const auto window = static_cast<std::int64_t>(options.window.size);
   Tensor bias = Tensor::empty({planes, queries, keys});
   real* out = bias.mutable_data();
   for (std::size_t h = 0; h < planes; ++h) {
     const real slope = slopes.empty() ? 0 : slopes[h];
     for (std::size_t i = 0; i < queries; ++i)
       for (std::size_t j = 0; j < keys; ++j) {
-        const std::int64_t distance =
-            static_cast<std::int64_t>(i) + offset - static_cast<std::int64_t>(j);
-        *out++ = options.causal && distance < 0 ? -std::numeric_limits<real>::infinity()
-                                                : -slope * static_cast<real>(std::abs(distance));
+        const std::int64_t distance = distances(i, j);
+        const bool later = options.causal && distance < 0;
+        const bool left = window > 0 && distance >= window && j >= options.window.sinks;
+        *out++ = later || left ? -std::numeric_limits<real>::infinity()
+                               : -slope * static_cast<real>(std::abs(distance));
       }
   }
   return bias;
@@ -156,19 +197,22 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v,
                      key_heads(k.data(), s.width), key_heads(v.data(), s.value_width),
                      query_heads(y.mutable_data(), s.value_width), lse.mutable_data());
   return record_fused(
-      "attention", "composite::attention", {q, k, v}, y, Keep::everything, [=](RawPull& r) {
+      "attention", "composite::attention", with_bias({q, k, v}, options), y, Keep::everything,
+      [=](RawPull& r) {
         const Tensor q = r.in(0), k = r.in(1), v = r.in(2), y = r.out(), grad = r.grad();
         Tensor dq = Tensor::empty(q.shape()), dk = Tensor::empty(k.shape()),
-               dv = Tensor::empty(v.shape());
+               dv = Tensor::empty(v.shape()), dbias = room_for_bias(r, 3, options);
         kernels::attention_vjp(
             s, terms_of(s, options, stream), query_heads(q.data(), s.width),
             key_heads(k.data(), s.width), key_heads(v.data(), s.value_width),
             query_heads(y.data(), s.value_width), lse.data(),
             query_heads(grad.data(), s.value_width), query_heads(dq.mutable_data(), s.width),
-            key_heads(dk.mutable_data(), s.width), key_heads(dv.mutable_data(), s.value_width));
+            key_heads(dk.mutable_data(), s.width), key_heads(dv.mutable_data(), s.value_width),
+            dbias.defined() ? dbias.mutable_data() : nullptr);
         r.to(0, std::move(dq));
         r.to(1, std::move(dk));
         r.to(2, std::move(dv));
+        if (dbias.defined()) r.to(3, std::move(dbias));
       });
 }
 
@@ -185,61 +229,83 @@ Tensor self_attention(const Tensor& qkv, std::size_t heads, std::size_t kv_heads
   const std::size_t keys = s.heads, values = s.heads + s.kv_heads;  // where these heads begin
   kernels::attention(s, terms_of(s, options, stream), part(qkv.data(), 0), part(qkv.data(), keys),
                      part(qkv.data(), values), result(y.mutable_data()), lse.mutable_data());
-  return record_fused("self_attention", "composite::self_attention", {qkv}, y, Keep::everything,
-                      [=](RawPull& r) {
+  return record_fused("self_attention", "composite::self_attention", with_bias({qkv}, options), y,
+                      Keep::everything, [=](RawPull& r) {
                         const Tensor qkv = r.in(0), y = r.out(), grad = r.grad();
-                        Tensor d = Tensor::empty(qkv.shape());
+                        Tensor d = Tensor::empty(qkv.shape()), dbias = room_for_bias(r, 1, options);
                         real* to = d.mutable_data();
                         kernels::attention_vjp(s, terms_of(s, options, stream), part(qkv.data(), 0),
                                                part(qkv.data(), keys), part(qkv.data(), values),
                                                result(y.data()), lse.data(), result(grad.data()),
-                                               part(to, 0), part(to, keys), part(to, values));
+                                               part(to, 0), part(to, keys), part(to, values),
+                                               dbias.defined() ? dbias.mutable_data() : nullptr);
                         r.to(0, std::move(d));
+                        if (dbias.defined()) r.to(1, std::move(dbias));
                       });
 }
 
 Tensor cached_attention(const Tensor& qkv, std::size_t heads, std::size_t kv_heads,
                         KeyValueCache& cache, const AttentionOptions& options) {
   AttentionSizes s = split("cached_attention", qkv, heads, kv_heads);
-  const std::size_t first = cache.length;
-  s.keys = first + s.queries;
   require(cache.keys.defined() && cache.values.defined(),
           "cached_attention: the cache has no room");
   const Shape room = cache.keys.shape();
   require<ShapeError>(room == cache.values.shape() && room.size() == 4 && room[0] == s.batch &&
-                          room[1] == kv_heads && room[3] == s.width,
-                      "cached_attention: a cache of keys ", room, " and values ",
-                      cache.values.shape(), " does not fit (", s.batch, ", ", kv_heads,
-                      ", capacity, ", s.width, ")");
-  require<ShapeError>(s.keys <= room[2], "cached_attention: ", s.keys,
-                      " tokens are more than the cache ", room, " has room for");
+                          room[1] == kv_heads && room[3] == s.width &&
+                          cache.lengths.size() == s.batch,
+                      "cached_attention: a cache of keys ", room, ", values ", cache.values.shape(),
+                      " and ", cache.lengths.size(), " lengths does not fit (", s.batch, ", ",
+                      kv_heads, ", capacity, ", s.width, ")");
+  s.keys = room[2];
+  for (const std::size_t length : cache.lengths)
+    require<ShapeError>(length + s.queries <= s.keys, "cached_attention: ", length + s.queries,
+                        " tokens are more than the cache ", room, " has room for");
   check_options("cached_attention", s, options, "qkv", qkv.shape());
   require(options.dropout == 0 && !options.key_padding.defined(),
           "cached_attention: knows neither dropout nor padding");
-  require<std::logic_error>(detail::count_wanting({qkv}) == 0,
+  require(options.causal && options.window.size == 0,
+          "cached_attention: is causal, and its window is the cache's");
+  require<std::logic_error>(detail::count_wanting(with_bias({qkv}, options)) == 0,
                             "cached_attention: has no gradient; pause the tape or detach()");
 
-  const std::size_t rows = heads + 2 * kv_heads;
-  const auto part = [&](std::size_t head) {
-    return packed(qkv.data(), head, rows, s.queries, s.width);
-  };
-  const auto in_cache = [&](Tensor& x, std::size_t row) {
-    return apart(x.mutable_data() + row * s.width, kv_heads, room[2], s.width);
-  };
-  AttentionTerms terms = terms_of(s, options, Rng());
-  // Turned on their way into the cache, for all texts to come.
-  kernels::turn_keys(s, terms, first, s.queries, part(heads), in_cache(cache.keys, first));
-  terms.turn_keys = false;
-  AttentionTerms plain = terms;
-  plain.half = 0;
-  kernels::turn_keys(s, plain, first, s.queries, part(heads + kv_heads),
-                     in_cache(cache.values, first));
-  cache.length = s.keys;
-  const auto read = [&](const Tensor& x) { return apart(x.data(), kv_heads, room[2], s.width); };
   Tensor y = Tensor::empty({s.batch, s.queries, heads * s.width});
   Tensor lse = Tensor::empty({s.batch, heads, s.queries});
-  kernels::attention(s, terms, part(0), read(cache.keys), read(cache.values),
-                     packed(y.mutable_data(), 0, heads, s.queries, s.width), lse.mutable_data());
+  real *keys = cache.keys.mutable_data(), *values = cache.values.mutable_data(),
+       *out = y.mutable_data(), *out_lse = lse.mutable_data();
+  // Texts of different lengths: each is a problem of its own.
+  const auto attend = [&](std::size_t b) {
+    const std::size_t first = cache.lengths[b], rows = heads + 2 * kv_heads;
+    AttentionSizes one = s;
+    one.batch = 1;
+    one.keys = first + s.queries;
+    const auto part = [&](std::size_t head) {
+      return packed(qkv.data() + b * s.queries * rows * s.width, head, rows, s.queries, s.width);
+    };
+    const auto in_cache = [&](real* x, std::size_t row) {
+      return apart(x + (b * kv_heads * s.keys + row) * s.width, kv_heads, s.keys, s.width);
+    };
+    const auto read = [&](const real* x) {
+      return apart(x + b * kv_heads * s.keys * s.width, kv_heads, s.keys, s.width);
+    };
+    AttentionTerms terms = terms_of(s, options, Rng());
+    terms.window = cache.window.size;
+    terms.sinks = cache.window.sinks;
+    // Turned on their way into the cache, for all texts to come.
+    kernels::turn_keys(one, terms, first, s.queries, part(heads), in_cache(keys, first));
+    terms.turn_keys = false;
+    AttentionTerms plain = terms;
+    plain.half = 0;
+    kernels::turn_keys(one, plain, first, s.queries, part(heads + kv_heads),
+                       in_cache(values, first));
+    kernels::attention(one, terms, part(0), read(keys), read(values),
+                       packed(out + b * s.queries * heads * s.width, 0, heads, s.queries, s.width),
+                       out_lse + b * heads * s.queries);
+  };
+  // Many texts share the threads; of few, each has them all.
+  parallel_for(s.batch, s.batch < 8 ? s.batch : 1, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t b = begin; b < end; ++b) attend(b);
+  });
+  for (std::size_t& length : cache.lengths) length += s.queries;
   return y;
 }
 
@@ -247,7 +313,7 @@ Tensor composite::attention(const Tensor& q, const Tensor& k, const Tensor& v,
                             const AttentionOptions& options) {
   const auto [B, H, K, queries, keys, d, e] = check_apart(q, k, v, options);
   const std::size_t group = H / K;
-  const auto& [slopes, rotation] = options.positions;
+  const auto& [slopes, bias, rotation] = options.positions;
   const Tensor& padding = options.key_padding;
   const auto scale =
       static_cast<real>(options.scale.value_or(1 / std::sqrt(static_cast<double>(d))));
@@ -264,9 +330,17 @@ Tensor composite::attention(const Tensor& q, const Tensor& k, const Tensor& v,
   const Tensor grouped = reshape(turned(q, keys - queries), {B, K, group, queries, d});
   const Tensor shared = reshape(rotation.keys ? turned(k, 0) : k, {B, K, 1, keys, d});
   Tensor scores = scale * matmul(grouped, shared, {.transpose_b = true});  // (B, K, g, Tq, Tk)
+  const Indices distance = distances(queries, keys);
+  if (bias.defined()) {
+    // Later keys have no column; the mask takes them out, whatever they find in column 0.
+    Indices columns = Indices::from_shape({distance.size()});
+    std::transform(distance.begin(), distance.end(), columns.begin(),
+                   [](std::int64_t n) { return std::max<std::int64_t>(n, 0); });
+    scores = scores + reshape(index_select(bias, 1, columns), {K, group, queries, keys});
+  }
   if (options.causal || !slopes.empty()) {
-    const Tensor bias = score_bias(options, queries, keys);
-    scores = scores + (bias.size(0) == 1 ? bias : reshape(bias, {K, group, queries, keys}));
+    const Tensor terms = slopes_and_mask(options, distance);
+    scores = scores + (terms.size(0) == 1 ? terms : reshape(terms, {K, group, queries, keys}));
   }
   if (padding.defined())
     scores = masked_fill(scores, reshape(padding, {B, 1, 1, 1, keys}),

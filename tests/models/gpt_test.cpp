@@ -461,8 +461,8 @@ TEST_CASE("a cache says what does not fit it", "[models][gpt][generate]") {
   GptCache wide = model.make_cache(2, 4);
   CHECK(
       error_of<ShapeError>([&] { model(one_row({1}), wide); }) ==
-      "cached_attention: a cache of keys (2, 2, 4, 8) and values (2, 2, 4, 8) does not fit (1, 2, "
-      "capacity, 8)");
+      "cached_attention: a cache of keys (2, 2, 4, 8), values (2, 2, 4, 8) and 2 lengths does not "
+      "fit (1, 2, capacity, 8)");
   GptCache small = Gpt(tiny("rope", 1)).make_cache(1, 4);
   CHECK(error_of<std::invalid_argument>([&] { model(one_row({1}), small); }) ==
         "Gpt: a cache of 1 blocks for a model of 2");
@@ -475,7 +475,7 @@ TEST_CASE("a cache says what does not fit it", "[models][gpt][generate]") {
   CHECK(error_of<std::invalid_argument>([&] {
           cached_attention(zeros({1, 1, 6}), 1, 1, none);
         }) == "cached_attention: the cache has no room");
-  KeyValueCache other{.keys = zeros({1, 1, 4, 2}), .values = zeros({1, 1, 4, 2})};
+  KeyValueCache other{.keys = zeros({1, 1, 4, 2}), .values = zeros({1, 1, 4, 2}), .lengths = {0}};
   Rng rng(1);
   CHECK(error_of<std::invalid_argument>([&] {
           cached_attention(zeros({1, 1, 6}), 1, 1, other, {.dropout = 0.5, .rng = &rng});
