@@ -4,7 +4,7 @@
 //
 // A tile of scores is held transposed, [key][query], one query per lane. So what belongs to a query
 // (maximum, sum, lse, position) is a vector, no reduction ever crosses lanes, and all products have
-// the same form: a number of the left factor, broadcast, times a vector of the right one:
+// the form of tile.hpp, a number of the left factor times a vector of the right one:
 //
 //     S^T = K Q^T    O += P V    |    dP^T = V dO^T    dV += P^T dO    dK += dS^T Q    dQ += dS K
 //
@@ -22,7 +22,7 @@
 
 #include <xsimd/xsimd.hpp>
 
-#include <xgrad/core/kernels/reduce_row.hpp>
+#include <xgrad/core/kernels/tile.hpp>
 #include <xgrad/core/memory.hpp>
 #include <xgrad/core/parallel.hpp>
 #include <xgrad/core/tensor.hpp>
@@ -30,8 +30,9 @@
 namespace xgrad::inline XGRAD_PRECISION::kernels {
 namespace {
 
-using row::Batch;
-using row::lanes;
+using row::Batch, row::lanes;
+using tile::always, tile::block_rows, tile::Into, tile::multiply, tile::Range, tile::round_up;
+using tile::transpose;
 constexpr real infinity = std::numeric_limits<real>::infinity();
 constexpr auto log2e = static_cast<real>(std::numbers::log2e);
 constexpr auto ln2 = static_cast<real>(std::numbers::ln2);
@@ -39,129 +40,7 @@ constexpr auto ln2 = static_cast<real>(std::numbers::ln2);
 // A tile: 16 KiB of scores in float, small enough that it and one operand stay in the first cache.
 constexpr std::size_t tile_queries = 64, tile_keys = 64;
 
-constexpr std::size_t round_up(std::size_t n, std::size_t step) {
-  return (n + step - 1) / step * step;
-}
-
-// ---- products
-
-// A product's block of sums, which stays in registers over the whole depth: enough of them that a
-// multiply-add need not wait for the one before, few enough that vectors and a broadcast fit
-// beside.
-constexpr std::size_t block_rows = 4;
-#ifdef __AVX512F__
-constexpr std::size_t block_vectors = 4;
-#else
-constexpr std::size_t block_vectors = 3;
-#endif
-
-struct Range {
-  std::size_t begin, end;
-};
-
-/// The left factor: element (m, k) is data[m row + k step].
-struct Left {
-  const real* data;
-  std::size_t row, step;
-};
-
-/// The right factor and the result: rows of whole vectors.
-template <class Number>
-struct Rows {
-  Number* data;
-  std::size_t stride;
-};
-
-enum class Into { replace, add, scale_add };  // C = AB, C + AB, diag(factor) C + AB
-
-// Tells the compiler that v is used as a register. Else g++ reads it from memory again in each
-// multiply-add: four loads where one would do, and loads become the limit.
-Batch in_register(Batch v) {
-#if defined(__GNUC__) && defined(__SSE2__)
-  asm("" : "+v"(v.data));
-#endif
-  return v;
-}
-
-/// M rows by N vectors of C, from the products at depth k in `range`. Its short loops are unrolled
-/// by order: g++ by itself comes to that too late to keep the sums out of memory.
-template <std::size_t M, std::size_t N, Into into>
-void block(Range range, Left a, Rows<const real> b, Rows<real> c, const real* factor) {
-  const auto at = [c](std::size_t i) { return c.data + i / N * c.stride + i % N * lanes; };
-  Batch sum[M * N];
-#pragma GCC unroll 16
-  for (std::size_t i = 0; i < M * N; ++i) {
-    sum[i] = into == Into::replace ? Batch(0) : Batch::load_unaligned(at(i));
-    if (into == Into::scale_add) sum[i] *= Batch(factor[i / N]);
-  }
-  for (std::size_t k = range.begin; k < range.end; ++k) {
-    Batch right[N];
-#pragma GCC unroll 4
-    for (std::size_t n = 0; n < N; ++n)
-      right[n] = in_register(Batch::load_unaligned(b.data + k * b.stride + n * lanes));
-#pragma GCC unroll 16
-    for (std::size_t i = 0; i < M * N; ++i) {
-      const Batch left(a.data[i / N * a.row + k * a.step]);
-      sum[i] = row::multiply_add(left, right[i % N], sum[i]);
-    }
-  }
-#pragma GCC unroll 16
-  for (std::size_t i = 0; i < M * N; ++i) sum[i].store_unaligned(at(i));
-}
-
-using Block = void (*)(Range, Left, Rows<const real>, Rows<real>, const real*);
-
-/// blocks[(M - 1) block_vectors + N - 1] is block<M, N>.
-template <Into into, std::size_t... I>
-constexpr std::array<Block, sizeof...(I)> make_blocks(std::index_sequence<I...>) {
-  return {block<I / block_vectors + 1, I % block_vectors + 1, into>...};
-}
-
-/// C (rows, vectors lanes) from A (rows, …) and B (…, vectors lanes). Block by block `depth(m)`
-/// says which products count for row m and the next block_rows - 1, `first(m)` where their vectors
-/// begin.
-template <Into into, class Depth, class First>
-void multiply(std::size_t rows, std::size_t vectors, Left a, Rows<const real> b, Rows<real> c,
-              const Depth& depth, const First& first, const real* factor = nullptr) {
-  static constexpr auto blocks =
-      make_blocks<into>(std::make_index_sequence<block_rows * block_vectors>());
-  for (std::size_t m = 0; m < rows; m += block_rows) {
-    const std::size_t M = std::min(block_rows, rows - m);
-    const Range range = depth(m);
-    for (std::size_t n = first(m); n < vectors; n += block_vectors) {
-      const std::size_t N = std::min(block_vectors, vectors - n);
-      blocks[(M - 1) * block_vectors + N - 1](
-          range, {a.data + m * a.row, a.row, a.step}, {b.data + n * lanes, b.stride},
-          {c.data + m * c.stride + n * lanes, c.stride}, factor ? factor + m : nullptr);
-    }
-  }
-}
-
-constexpr auto from_start = [](std::size_t) { return std::size_t{0}; };
-
-// ---- copies into tiles and out of them
-
-/// out[c][r] = in[r][c]; both sizes are multiples of 4. Squares of 4 by 4 are turned in registers.
-void transpose(std::size_t rows, std::size_t cols, const real* in, std::size_t in_stride, real* out,
-               std::size_t out_stride) {
-  using Four [[gnu::vector_size(4 * sizeof(real)), gnu::aligned(sizeof(real)), gnu::may_alias]] =
-      real;
-  for (std::size_t r = 0; r < rows; r += 4)
-    for (std::size_t c = 0; c < cols; c += 4) {
-      Four x[4];
-      for (std::size_t i = 0; i < 4; ++i)
-        x[i] = *reinterpret_cast<const Four*>(in + (r + i) * in_stride + c);
-      const Four a = __builtin_shufflevector(x[0], x[2], 0, 4, 1, 5),
-                 b = __builtin_shufflevector(x[0], x[2], 2, 6, 3, 7),
-                 d = __builtin_shufflevector(x[1], x[3], 0, 4, 1, 5),
-                 e = __builtin_shufflevector(x[1], x[3], 2, 6, 3, 7);
-      const Four y[4]{
-          __builtin_shufflevector(a, d, 0, 4, 1, 5), __builtin_shufflevector(a, d, 2, 6, 3, 7),
-          __builtin_shufflevector(b, e, 0, 4, 1, 5), __builtin_shufflevector(b, e, 2, 6, 3, 7)};
-      for (std::size_t i = 0; i < 4; ++i)
-        *reinterpret_cast<Four*>(out + (c + i) * out_stride + r) = y[i];
-    }
-}
+// ---- rows
 
 /// out = factor R x, where R turns the features as position p's row of the tables says, forward
 /// (direction 1) or back (-1), or is 1 where there are no tables or `turn` is false.
@@ -391,13 +270,10 @@ void load_queries(const Problem& p, const Heads& q, std::size_t b, std::size_t h
 /// S^T = K Q^T, where a query of the tile sees a key.
 void products_with_keys(const Tile& tile, std::size_t depth, const real* keys, std::size_t stride,
                         const real* queries_transposed, real* scores) {
-  multiply<Into::replace>(
-      tile.keys, tile.vectors(), {keys, stride, 1}, {queries_transposed, tile_queries},
-      {scores, tile_queries},
-      [=](std::size_t) {
-        return Range{0, depth};
-      },
-      [&](std::size_t j) { return tile.first_vector(j); });
+  multiply<Into::replace>(tile.keys, {keys, stride, 1}, {queries_transposed, tile_queries},
+                          {scores, tile_queries}, always(depth), [&](std::size_t j) {
+                            return Range{tile.first_vector(j), tile.vectors()};
+                          });
 }
 
 /// All that is added to scores: slopes, and -inf where a query does not see a key.
@@ -517,12 +393,12 @@ struct Forward {
             scores, mask);
       }
       multiply<Into::scale_add>(
-          count, p.value_width / lanes, {scores, 1, tile_queries},
-          {kv.values + j0 * p.value_width, p.value_width}, {mixed, p.value_width},
+          count, {scores, 1, tile_queries}, {kv.values + j0 * p.value_width, p.value_width},
+          {mixed, p.value_width},
           [&](std::size_t i) {
             return Range{0, tile.seen_by(i + block_rows - 1)};
           },
-          from_start, factor);
+          always(p.value_width / lanes), factor);
     });
     for (std::size_t i = 0; i < count; ++i) {
       const real sum = total[i];
@@ -577,13 +453,9 @@ struct OneQuery {
           for (std::size_t r = 0; r < p.group; ++r)
             scores[r * keys + j] = product(q + r * p.width, k.at(b, kv_head, j));
         for (std::size_t r = 0; r < p.group; ++r) soften(b, first + r, j0, j1 - j0, part, r);
-        multiply<Into::replace>(
-            p.group, p.value_width / lanes, {scores + j0, keys, 1}, {v.at(b, kv_head, j0), v.row},
-            {mixed + part * p.group * p.value_width, p.value_width},
-            [=](std::size_t) {
-              return Range{0, j1 - j0};
-            },
-            from_start);
+        multiply<Into::replace>(p.group, {scores + j0, keys, 1}, {v.at(b, kv_head, j0), v.row},
+                                {mixed + part * p.group * p.value_width, p.value_width},
+                                always(j1 - j0), always(p.value_width / lanes));
       }
     });
     for (std::size_t r = 0; r < p.group; ++r)
@@ -726,7 +598,6 @@ struct Backward {
     std::fill(log_sum + count, log_sum + tile_queries, infinity);
     std::fill(delta + count, delta + tile_queries, real(0));
     std::fill_n(dq, count * p.width, real(0));
-    const std::size_t vectors = p.width / lanes, value_vectors = p.value_width / lanes;
     p.for_tiles(i0, count, [&](std::size_t j0, const Tile& tile) {
       const real *keys = kv.keys + j0 * p.width, *values = kv.values + j0 * p.value_width;
       products_with_keys(tile, p.sizes.width, keys, p.width, q.transposed, weights);
@@ -735,17 +606,17 @@ struct Backward {
       if (p.terms.dropout > 0) draw_mask(p, tile, b, h, i0, j0, mask);
       pull_softmax(tile);
       const auto seers = [&](std::size_t j) { return Range{tile.first_query(j), count}; };
-      multiply<Into::add>(tile.keys, value_vectors, {weights, tile_queries, 1},
-                          {grad.rows, p.value_width},
-                          {sums.values + j0 * p.value_width, p.value_width}, seers, from_start);
-      multiply<Into::add>(tile.keys, vectors, {slopes, tile_queries, 1}, {q.rows, p.width},
-                          {sums.keys + j0 * p.width, p.width}, seers, from_start);
+      multiply<Into::add>(tile.keys, {weights, tile_queries, 1}, {grad.rows, p.value_width},
+                          {sums.values + j0 * p.value_width, p.value_width}, seers,
+                          always(p.value_width / lanes));
+      multiply<Into::add>(tile.keys, {slopes, tile_queries, 1}, {q.rows, p.width},
+                          {sums.keys + j0 * p.width, p.width}, seers, always(p.width / lanes));
       multiply<Into::add>(
-          count, vectors, {slopes, 1, tile_queries}, {keys, p.width}, {dq, p.width},
+          count, {slopes, 1, tile_queries}, {keys, p.width}, {dq, p.width},
           [&](std::size_t i) {
             return Range{0, tile.seen_by(i + block_rows - 1)};
           },
-          from_start);
+          always(p.width / lanes));
     });
     for (std::size_t i = 0; i < count; ++i)
       turn_row(p.terms, true, static_cast<std::size_t>(p.offset) + i0 + i, -1, p.terms.scale,

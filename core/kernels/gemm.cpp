@@ -13,6 +13,7 @@
 #include <algorithm>
 
 #include <xgrad/core/kernels/reduce_row.hpp>
+#include <xgrad/core/kernels/tile.hpp>
 #include <xgrad/core/parallel.hpp>
 #include <xgrad/core/tensor.hpp>
 
@@ -20,6 +21,7 @@ namespace xgrad::inline XGRAD_PRECISION::kernels {
 namespace {
 
 using row::Batch, row::Full, row::lanes, row::Part;
+using tile::Left, tile::round_up;  // Left: A as tiles read it
 
 // A tile takes 24 of AVX-512's 32 registers, or 12 of the 16 of its predecessors; the rest hold the
 // factors.
@@ -33,19 +35,6 @@ constexpr std::size_t few_rows = 16;            // up to here a copy of B does n
 constexpr double task_work = 2e6;               // multiply-adds that are worth waking a thread for
 constexpr std::size_t enough_tasks = 16;        // to keep any few threads busy to the end
 
-std::size_t round_up(std::size_t value, std::size_t unit) {
-  return (value + unit - 1) / unit * unit;
-}
-
-/// A as tiles read it: number (i, p) at data[i * row_stride + p * step_stride].
-struct Left {
-  const real* data;
-  std::size_t row_stride, step_stride;
-  const real* at(std::size_t i, std::size_t p) const {
-    return data + i * row_stride + p * step_stride;
-  }
-};
-
 /// Where a tile's sums go: `rows` rows of C, one register of columns after another, of which the
 /// last holds `tail` numbers.
 struct Target {
@@ -58,13 +47,13 @@ struct Target {
 
 /// C[i, j] (+)= sum over p < steps of A[i, p] B[p, j], for one tile.
 template <std::size_t rows, std::size_t vectors>
-void tile(std::size_t steps, Left a, const real* b, Target c) {
+void compute_tile(std::size_t steps, Left a, const real* b, Target c) {
   Batch sum[rows][vectors];
   for (auto& line : sum)
     for (Batch& value : line) value = Batch(0);
   // A store waits for its line of C: asked for now, it is there by the end. (Not where A is read
   // down its columns, a line for each step; that needs all the lines that can be under way.)
-  if (a.step_stride == 1)
+  if (a.step == 1)
     for (std::size_t i = 0; i < rows; ++i)
       for (std::size_t j = 0; j < vectors; ++j)
         __builtin_prefetch(c.data + i * c.stride + j * lanes, 1);
@@ -92,13 +81,14 @@ void tile(std::size_t steps, Left a, const real* b, Target c) {
 
 /// All tiles of a block of rows over one panel: as high as they can be, then halves for the rest.
 template <std::size_t vectors, std::size_t rows = tile_rows>
-void tiles(std::size_t begin, std::size_t end, std::size_t steps, Left a, const real* b, Target c) {
+void compute_tiles(std::size_t begin, std::size_t end, std::size_t steps, Left a, const real* b,
+                   Target c) {
   for (; begin + rows <= end; begin += rows) {
     Target here = c;
     here.data += begin * c.stride;
-    tile<rows, vectors>(steps, {a.at(begin, 0), a.row_stride, a.step_stride}, b, here);
+    compute_tile<rows, vectors>(steps, a.from(begin, 0), b, here);
   }
-  if constexpr (rows > 1) tiles<vectors, rows / 2>(begin, end, steps, a, b, c);
+  if constexpr (rows > 1) compute_tiles<vectors, rows / 2>(begin, end, steps, a, b, c);
 }
 
 /// A panel of B: steps [p, p + steps) of columns [j, j + width), one row of whole registers after
@@ -153,11 +143,13 @@ struct Product {
     for (std::size_t pass = 0; pass < passes(); ++pass)
       for (std::size_t panel = first; panel < last; ++panel) {
         const std::size_t j = panel * panel_width, vectors = (width(panel) + lanes - 1) / lanes;
-        const Left left{whole.at(top, pass * depth), whole.row_stride, whole.step_stride};
+        const Left left = whole.from(top, pass * depth);
         const Target target{c + top * c_stride + j, c_stride, width(panel) - (vectors - 1) * lanes,
                             options.accumulate || pass > 0,
                             options.bias && pass == 0 ? options.bias + j : nullptr};
-        const auto run = vectors == 3 ? tiles<3> : vectors == 2 ? tiles<2> : tiles<1>;
+        const auto run = vectors == 3   ? compute_tiles<3>
+                         : vectors == 2 ? compute_tiles<2>
+                                        : compute_tiles<1>;
         run(0, bottom - top, steps(pass), left, packed + offset(pass, panel), target);
       }
   }
