@@ -9,6 +9,7 @@
 //     S^T = K Q^T    O += P V    |    dP^T = V dO^T    dV += P^T dO    dK += dS^T Q    dQ += dS K
 //
 // K and V are copied once per head into rows of whole vectors, Q and dO once per block of queries.
+// Keys that no query sees, as they lie before its window or after it, are neither copied nor met.
 #include <xgrad/core/kernels/attention.hpp>
 
 #include <algorithm>
@@ -90,38 +91,84 @@ Batch exp2_of(const Batch& x) {
   return y * xsimd::bitwise_cast<Batch>(Bits(xsimd::bitwise_cast<Bits>(shifted) << mantissa));
 }
 
-/// Where a tile lies, and what of it is seen. Key j of the tile stands `distance - j + i` positions
-/// before its query i; if causal, it is seen where that is not negative.
+// ---- what is seen
+
+/// n as a position or distance: those may be negative.
+constexpr std::ptrdiff_t signed_of(std::size_t n) { return static_cast<std::ptrdiff_t>(n); }
+
+/// Of the numbers first, …, last those that are indices below n.
+Range indices(std::ptrdiff_t first, std::ptrdiff_t last, std::size_t n) {
+  const auto index = [n](std::ptrdiff_t i) {
+    return static_cast<std::size_t>(std::clamp<std::ptrdiff_t>(i, 0, signed_of(n)));
+  };
+  return {index(first), index(last + 1)};
+}
+
+/// A query sees the keys that stand so far before it; negative is after it.
+struct Reach {
+  std::ptrdiff_t nearest, farthest;
+};
+
+/// Where a tile lies: its key j stands `distance - j + i` positions before its query i.
 struct Tile {
   std::size_t queries, keys;
   std::ptrdiff_t distance;
-  bool causal;
+  Reach reach;
 
-  bool whole() const { return !causal || distance >= static_cast<std::ptrdiff_t>(keys) - 1; }
-  /// The first query that sees key j.
-  std::size_t first_query(std::size_t j) const {
-    return static_cast<std::size_t>(
-        causal ? std::max<std::ptrdiff_t>(0, static_cast<std::ptrdiff_t>(j) - distance) : 0);
-  }
-  /// The keys that query i sees.
-  std::size_t seen_by(std::size_t i) const {
-    return static_cast<std::size_t>(
-        causal ? std::clamp<std::ptrdiff_t>(static_cast<std::ptrdiff_t>(i) + 1 + distance, 0,
-                                            static_cast<std::ptrdiff_t>(keys))
-               : static_cast<std::ptrdiff_t>(keys));
-  }
   std::size_t vectors() const { return (queries + lanes - 1) / lanes; }
 
-  // Scores are computed for blocks of keys, each from the unit of queries on in which one sees the
-  // block's first key. A unit is whole vectors and whole blocks, as both will read it.
+  /// The queries that see any of the n keys from j on.
+  Range queries_of(std::size_t j, std::size_t n) const {
+    const std::size_t last = std::min(j + n, keys) - 1;
+    return indices(signed_of(j) - distance + reach.nearest,
+                   signed_of(last) - distance + reach.farthest, queries);
+  }
+  /// The keys that any of the n queries from i on sees.
+  Range keys_of(std::size_t i, std::size_t n) const {
+    const std::size_t last = std::min(i + n, queries) - 1;
+    return indices(signed_of(i) + distance - reach.farthest,
+                   signed_of(last) + distance - reach.nearest, keys);
+  }
+
+  // Its distances are counted from the smallest, that of the last key and the first query.
+  std::size_t distances() const { return keys + queries - 1; }
+  std::ptrdiff_t smallest() const { return distance + 1 - signed_of(keys); }
+  /// Those at which a key is seen.
+  Range seen_distances() const {
+    return indices(reach.nearest - smallest(), reach.farthest - smallest(), distances());
+  }
+  bool whole() const {
+    const auto [begin, end] = seen_distances();
+    return end - begin == distances();
+  }
+
+  // Scores are computed for a block of keys and a unit of queries if one of these sees one of
+  // those. A unit is whole vectors and whole blocks, as both will read it.
   static constexpr std::size_t unit = std::max(lanes, block_rows);
-  std::size_t first_vector(std::size_t j) const {
-    return first_query(j / block_rows * block_rows) / unit * (unit / lanes);
+  /// The vectors computed for key j.
+  Range vectors_of(std::size_t j) const {
+    const Range units = widen(queries_of(j / block_rows * block_rows, block_rows), unit);
+    return {units.begin / lanes, std::min(units.end / lanes, vectors())};
   }
-  std::size_t computed(std::size_t vector) const {
-    const std::size_t last = (vector * lanes / unit + 1) * unit - 1;
-    return std::min(keys, round_up(seen_by(last), block_rows));
+  /// The keys computed for a vector.
+  Range computed(std::size_t vector) const {
+    const Range blocks = widen(keys_of(vector * lanes / unit * unit, unit), block_rows);
+    return {blocks.begin, std::min(blocks.end, keys)};
   }
+
+ private:
+  static Range widen(Range r, std::size_t step) {
+    return r.begin < r.end ? Range{r.begin / step * step, round_up(r.end, step)} : Range{0, 0};
+  }
+};
+
+/// Keys 0, …, sinks - 1 and begin, …, end - 1, and their places where these alone are held.
+struct Seen {
+  std::size_t sinks, begin, end;
+  std::size_t size() const { return sinks + end - begin; }
+  bool has(std::size_t key) const { return key < sinks || (begin <= key && key < end); }
+  std::size_t key(std::size_t place) const { return place < sinks ? place : place - sinks + begin; }
+  std::size_t place(std::size_t key) const { return key < sinks ? key : key - begin + sinks; }
 };
 
 // ---- one call
@@ -133,31 +180,44 @@ struct Problem {
         group(sizes.heads / sizes.kv_heads),
         width(round_up(sizes.width, padding)),
         value_width(round_up(sizes.value_width, padding)),
-        offset(static_cast<std::ptrdiff_t>(sizes.keys) -
-               static_cast<std::ptrdiff_t>(sizes.queries)) {
+        offset(signed_of(sizes.keys) - signed_of(sizes.queries)),
+        unlimited{terms.causal ? 0 : -signed_of(sizes.queries), signed_of(sizes.keys)},
+
+        reach(unlimited) {
+    // A window as long as the text is none.
+    if (terms.window > 0 && terms.window < sizes.keys) {
+      reach.farthest = signed_of(terms.window) - 1;
+      sinks = std::min(terms.sinks, sizes.keys);
+    }
     // Parts are ranges of query blocks that read, and backward write, about as many keys. They
     // depend on sizes alone, so that the order of sums does.
     const std::size_t blocks = (sizes.queries + tile_queries - 1) / tile_queries;
     const std::size_t parts =
         sizes.batch * sizes.kv_heads >= enough_tasks ? 1 : std::min(blocks, enough_tasks);
     std::size_t total = 0, sum = 0;
-    for (std::size_t i = 0; i < blocks; ++i) total += keys_of(i);
+    for (std::size_t i = 0; i < blocks; ++i) total += seen_by_blocks(i, i + 1).size();
     cuts.push_back(0);
     for (std::size_t i = 0; i < blocks; ++i) {
-      sum += keys_of(i);
+      sum += seen_by_blocks(i, i + 1).size();
       if (sum * parts >= total * cuts.size()) cuts.push_back(i + 1);
     }
     head_flops = 4.0 * static_cast<double>(total * tile_queries * group) *
                  static_cast<double>(sizes.width + sizes.value_width);
   }
 
-  /// How many keys the queries of a block see together.
-  std::size_t keys_of(std::size_t query_block) const {
-    if (!terms.causal) return sizes.keys;
-    const std::size_t last = std::min(sizes.queries, (query_block + 1) * tile_queries);
-    return static_cast<std::size_t>(
-        std::max<std::ptrdiff_t>(0, static_cast<std::ptrdiff_t>(last) + offset));
+  /// The keys that any of these queries sees.
+  Seen seen(std::size_t first, std::size_t count) const {
+    const std::ptrdiff_t from = offset + signed_of(first), to = from + signed_of(count) - 1;
+    const auto [begin, end] = indices(from - reach.farthest, to - reach.nearest, sizes.keys);
+
+    const std::size_t of_sinks = std::min(sinks, end);
+    return {of_sinks, std::max(of_sinks, begin), end};
   }
+  Seen seen_by_blocks(std::size_t begin, std::size_t end) const {
+    const std::size_t first = begin * tile_queries;
+    return seen(first, std::min(sizes.queries, end * tile_queries) - first);
+  }
+  Seen seen_by_part(std::size_t part) const { return seen_by_blocks(cuts[part], cuts[part + 1]); }
   std::size_t parts() const { return cuts.size() - 1; }
 
   /// Calls body(b, key head), on all threads unless a head has parts: they are for the threads
@@ -183,12 +243,22 @@ struct Problem {
   /// Calls body(first key, tile) for the tiles that a query block sees.
   template <class Body>
   void for_tiles(std::size_t first_query, std::size_t queries, const Body& body) const {
-    const std::size_t end = keys_of(first_query / tile_queries);
-    for (std::size_t j = 0; j < end; j += tile_keys)
-      body(j,
-           Tile{queries, std::min(tile_keys, end - j),
-                static_cast<std::ptrdiff_t>(first_query) + offset - static_cast<std::ptrdiff_t>(j),
-                terms.causal});
+    const auto walk = [&](std::size_t begin, std::size_t end, Reach within) {
+      for (std::size_t j = begin; j < end; j += tile_keys)
+        body(j, Tile{queries, std::min(tile_keys, end - j),
+                     offset + signed_of(first_query) - signed_of(j), within});
+    };
+    const Seen keys = seen(first_query, queries);
+    walk(0, keys.sinks, unlimited);
+    walk(keys.begin, keys.end, reach);
+  }
+
+  /// What is added to the score of a key that a query sees at this distance, in units of log 2.
+  real term(std::size_t h, std::ptrdiff_t distance) const {
+    real sum = 0;
+    if (terms.slopes) sum -= terms.slopes[h] * static_cast<real>(std::abs(distance));
+    if (terms.bias) sum += terms.bias[h * terms.bias_stride + static_cast<std::size_t>(distance)];
+    return sum * log2e;
   }
 
   static constexpr std::size_t padding = Tile::unit;  // of rows and widths
@@ -197,7 +267,9 @@ struct Problem {
   const AttentionTerms& terms;
   std::size_t group, width, value_width;  // widths in whole vectors
   std::ptrdiff_t offset;                  // the position of query 0
-  std::vector<std::size_t> cuts;          // query blocks at which parts begin, and the end
+  Reach unlimited, reach;                 // to the sinks, and to other keys
+  std::size_t sinks = 0;
+  std::vector<std::size_t> cuts;  // query blocks at which parts begin, and the end
   double head_flops;
 };
 
@@ -217,25 +289,41 @@ class Scratch {
   real* next_;
 };
 
-/// The keys (turned) and values of one head, in rows of whole vectors.
-struct KeyValues {
-  KeyValues(const Problem& p, const Heads& k, const Heads& v, std::size_t b, std::size_t kv_head)
-      : scratch({p.sizes.keys * p.width, p.sizes.keys * p.value_width}),
-        keys(scratch.take(p.sizes.keys * p.width)),
-        values(scratch.take(p.sizes.keys * p.value_width)) {
-    parallel_for(p.sizes.keys, 1024, [&](std::size_t begin, std::size_t end) {
-      for (std::size_t j = begin; j < end; ++j) {
-        real *key = keys + j * p.width, *value = values + j * p.value_width;
-        turn_row(p.terms, p.terms.turn_keys, j, 1, 1, p.sizes.width, k.at(b, kv_head, j), key);
-        std::fill(key + p.sizes.width, key + p.width, real(0));
-        std::copy_n(v.at(b, kv_head, j), p.sizes.value_width, value);
-        std::fill(value + p.sizes.value_width, value + p.value_width, real(0));
-      }
-    });
-  }
+/// A row of whole vectors for each key that is seen, and one for its value.
+struct KeyRows {
+  KeyRows(const Problem& p, Seen seen)
+      : seen(seen),
+        width(p.width),
+        value_width(p.value_width),
+        scratch({seen.size() * width, seen.size() * value_width}),
+        keys(scratch.take(seen.size() * width)),
+        values(scratch.take(seen.size() * value_width)) {}
+
+  real* key(std::size_t j) const { return keys + seen.place(j) * width; }
+  real* value(std::size_t j) const { return values + seen.place(j) * value_width; }
+
+  Seen seen;
+  std::size_t width, value_width;
   Scratch scratch;
   real *keys, *values;
 };
+
+/// The keys, turned, and values of one head.
+KeyRows load_keys(const Problem& p, const Heads& k, const Heads& v, std::size_t b,
+                  std::size_t kv_head) {
+  KeyRows rows(p, p.seen(0, p.sizes.queries));
+  parallel_for(rows.seen.size(), 1024, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t place = begin; place < end; ++place) {
+      const std::size_t j = rows.seen.key(place);
+      real *key = rows.key(j), *value = rows.value(j);
+      turn_row(p.terms, p.terms.turn_keys, j, 1, 1, p.sizes.width, k.at(b, kv_head, j), key);
+      std::fill(key + p.sizes.width, key + p.width, real(0));
+      std::copy_n(v.at(b, kv_head, j), p.sizes.value_width, value);
+      std::fill(value + p.sizes.value_width, value + p.value_width, real(0));
+    }
+  });
+  return rows;
+}
 
 /// A block of rows in whole vectors, and its transpose.
 struct BlockOfRows {
@@ -271,31 +359,31 @@ void load_queries(const Problem& p, const Heads& q, std::size_t b, std::size_t h
 void products_with_keys(const Tile& tile, std::size_t depth, const real* keys, std::size_t stride,
                         const real* queries_transposed, real* scores) {
   multiply<Into::replace>(tile.keys, {keys, stride, 1}, {queries_transposed, tile_queries},
-                          {scores, tile_queries}, always(depth), [&](std::size_t j) {
-                            return Range{tile.first_vector(j), tile.vectors()};
-                          });
+                          {scores, tile_queries}, always(depth),
+                          [&](std::size_t j) { return tile.vectors_of(j); });
 }
 
-/// All that is added to scores: slopes, and -inf where a query does not see a key.
+/// Adds what distance and padding ask for, -inf where a query does not see a key. As distance grows
+/// by 1 from lane to lane, its terms are worked out once per distance, and read by whole vectors.
 void add_terms(const Problem& p, const Tile& tile, std::size_t b, std::size_t h, std::size_t j0,
                real* scores) {
   const AttentionTerms& terms = p.terms;
-  if (tile.whole() && !terms.slopes && !terms.padding) return;
-  alignas(Batch) real lane[lanes];
-  for (std::size_t i = 0; i < lanes; ++i) lane[i] = static_cast<real>(i);
-  const Batch number = Batch::load_aligned(lane), never(-infinity);
-  const Batch slope(terms.slopes ? terms.slopes[h] * log2e : 0);
+  if (tile.whole() && !terms.slopes && !terms.bias && !terms.padding) return;
+  real by_distance[tile_keys + tile_queries];
+  std::fill(std::begin(by_distance), std::end(by_distance), -infinity);
+  const auto [begin, end] = tile.seen_distances();
+  for (std::size_t n = begin; n < end; ++n)
+    by_distance[n] = p.term(h, tile.smallest() + signed_of(n));
+  const Batch never(-infinity);
   for (std::size_t j = 0; j < tile.keys; ++j) {
     const bool padded = terms.padding && terms.padding[b * p.sizes.keys + j0 + j] != 0;
-    for (std::size_t v = tile.first_vector(j); v < tile.vectors(); ++v) {
+    const auto [begin, end] = tile.vectors_of(j);
+    for (std::size_t v = begin; v < end; ++v) {
       real* at = scores + j * tile_queries + v * lanes;
-      const Batch distance =
-          number + Batch(static_cast<real>(tile.distance + static_cast<std::ptrdiff_t>(v * lanes) -
-                                           static_cast<std::ptrdiff_t>(j)));
-      Batch score = padded ? never : Batch::load_unaligned(at);
-      if (terms.slopes) score -= slope * abs(distance);
-      if (terms.causal) score = select(distance < Batch(0), never, score);
-      score.store_unaligned(at);
+      const Batch term =
+          padded ? never : Batch::load_unaligned(by_distance + tile.keys - 1 - j + v * lanes);
+      // Chosen, not added: the score of an unseen key may be NaN.
+      select(term == never, never, Batch::load_aligned(at) + term).store_aligned(at);
     }
   }
 }
@@ -320,9 +408,10 @@ void draw_mask(const Problem& p, const Tile& tile, std::size_t b, std::size_t h,
 /// Applies f to the registers of `x` and of the arrays like it, where the tile was computed.
 template <class F, class... X>
 void map_tile(const Tile& tile, const F& f, X*... x) {
-  for (std::size_t v = 0; v < tile.vectors(); ++v)
-    for (std::size_t j = 0, n = v * lanes; j < tile.computed(v); ++j, n += tile_queries)
-      f(v * lanes, (x + n)...);
+  for (std::size_t v = 0; v < tile.vectors(); ++v) {
+    const auto [begin, end] = tile.computed(v);
+    for (std::size_t j = begin; j < end; ++j) f(v * lanes, (x + j * tile_queries + v * lanes)...);
+  }
 }
 
 // ---- forward
@@ -346,20 +435,20 @@ struct Forward {
   void soften(const Tile& tile) {
     for (std::size_t v = 0; v < tile.vectors(); ++v) {
       real* column = scores + v * lanes;
-      const std::size_t keys = tile.computed(v);
+      const auto [begin, end] = tile.computed(v);
       const Batch old = Batch::load_aligned(highest + v * lanes);
       Batch even = old, odd = old;
-      std::size_t j = 0;
-      for (; j + 2 <= keys; j += 2) {
+      std::size_t j = begin;
+      for (; j + 2 <= end; j += 2) {
         even = max(even, Batch::load_aligned(column + j * tile_queries));
         odd = max(odd, Batch::load_aligned(column + (j + 1) * tile_queries));
       }
-      if (j < keys) even = max(even, Batch::load_aligned(column + j * tile_queries));
+      if (j < end) even = max(even, Batch::load_aligned(column + j * tile_queries));
       const Batch now = max(even, odd);
       // A query that has seen no key yet: -inf - -inf would be NaN.
       const Batch base = select(now == Batch(-infinity), Batch(0), now);
       Batch sum(0);
-      for (j = 0; j < keys; ++j) {
+      for (j = begin; j < end; ++j) {
         const Batch weight = exp2_of(Batch::load_aligned(column + j * tile_queries) - base);
         weight.store_aligned(column + j * tile_queries);
         sum += weight;
@@ -372,15 +461,14 @@ struct Forward {
     }
   }
 
-  void run(const KeyValues& kv, const Heads& queries, std::size_t b, std::size_t h, std::size_t i0,
+  void run(const KeyRows& kv, const Heads& queries, std::size_t b, std::size_t h, std::size_t i0,
            std::size_t count, const MutableHeads& out, real* lse) {
     load_queries(p, queries, b, h, i0, count, q);
     std::fill_n(highest, tile_queries, -infinity);
     std::fill_n(total, tile_queries, real(0));
     std::fill_n(mixed, count * p.value_width, real(0));
     p.for_tiles(i0, count, [&](std::size_t j0, const Tile& tile) {
-      products_with_keys(tile, p.sizes.width, kv.keys + j0 * p.width, p.width, q.transposed,
-                         scores);
+      products_with_keys(tile, p.sizes.width, kv.key(j0), p.width, q.transposed, scores);
       add_terms(p, tile, b, h, j0, scores);
       soften(tile);
       if (p.terms.dropout > 0) {
@@ -393,12 +481,9 @@ struct Forward {
             scores, mask);
       }
       multiply<Into::scale_add>(
-          count, {scores, 1, tile_queries}, {kv.values + j0 * p.value_width, p.value_width},
-          {mixed, p.value_width},
-          [&](std::size_t i) {
-            return Range{0, tile.seen_by(i + block_rows - 1)};
-          },
-          always(p.value_width / lanes), factor);
+          count, {scores, 1, tile_queries}, {kv.value(j0), p.value_width}, {mixed, p.value_width},
+          [&](std::size_t i) { return tile.keys_of(i, block_rows); }, always(p.value_width / lanes),
+          factor);
     });
     for (std::size_t i = 0; i < count; ++i) {
       const real sum = total[i];
@@ -418,7 +503,7 @@ struct Forward {
 
 /// Forward for a single query per head, as when a text is written token by token: a long run over
 /// keys and values, each read once, where they lie. Bound by memory, so nothing is copied into
-/// tiles. Parts of the keys are done on their own, each with its own maximum and sum.
+/// tiles. Ranges of keys are done on their own, each with its own maximum and sum.
 struct OneQuery {
   static bool fits(const Problem& p) {
     return p.sizes.queries == 1 && p.sizes.width == p.width &&
@@ -428,32 +513,36 @@ struct OneQuery {
 
   explicit OneQuery(const Problem& p)
       : p(p),
-        parts(p.sizes.batch * p.sizes.kv_heads >= Problem::enough_tasks
-                  ? 1
-                  : std::clamp<std::size_t>(p.sizes.keys / 1024, 1, Problem::enough_tasks)),
-        scratch({p.group * p.width, p.group * p.sizes.keys, parts * p.group * p.value_width,
+        seen(p.seen(0, 1)),
+        ranges(p.sizes.batch * p.sizes.kv_heads >= Problem::enough_tasks
+                   ? 1
+                   : std::clamp<std::size_t>((seen.end - seen.begin) / 1024, 1,
+                                             Problem::enough_tasks)),
+        parts(ranges + (seen.sinks > 0 ? 1 : 0)),
+        scratch({p.group * p.width, p.group * seen.size(), parts * p.group * p.value_width,
                  parts * p.group, parts * p.group}),
         q(scratch.take(p.group * p.width)),
-        scores(scratch.take(p.group * p.sizes.keys)),
+        scores(scratch.take(p.group * seen.size())),
         mixed(scratch.take(parts * p.group * p.value_width)),
         highest(scratch.take(parts * p.group)),
         total(scratch.take(parts * p.group)) {}
 
   void run(const Heads& queries, const Heads& k, const Heads& v, std::size_t b, std::size_t kv_head,
            const MutableHeads& out, real* lse) {
-    const std::size_t first = kv_head * p.group, keys = p.sizes.keys;
+    const std::size_t first = kv_head * p.group, stride = seen.size();
     for (std::size_t r = 0; r < p.group; ++r)
       turn_row(p.terms, true, static_cast<std::size_t>(p.offset), 1, p.terms.scale * log2e, p.width,
                queries.at(b, first + r, 0), q + r * p.width);
-    const std::size_t size = (keys + parts - 1) / parts;
-    parallel_for(parts, 1, [&](std::size_t begin, std::size_t end) {
+    parallel_for(parts, ranges > 1 ? 1 : parts, [&](std::size_t begin, std::size_t end) {
       for (std::size_t part = begin; part < end; ++part) {
-        const std::size_t j0 = std::min(keys, part * size), j1 = std::min(keys, j0 + size);
+        const auto [j0, j1] = keys_of(part);
+        real* some = scores + seen.place(j0);
         for (std::size_t j = j0; j < j1; ++j)
           for (std::size_t r = 0; r < p.group; ++r)
-            scores[r * keys + j] = product(q + r * p.width, k.at(b, kv_head, j));
-        for (std::size_t r = 0; r < p.group; ++r) soften(b, first + r, j0, j1 - j0, part, r);
-        multiply<Into::replace>(p.group, {scores + j0, keys, 1}, {v.at(b, kv_head, j0), v.row},
+            some[r * stride + j - j0] = product(q + r * p.width, k.at(b, kv_head, j));
+        for (std::size_t r = 0; r < p.group; ++r)
+          soften(b, first + r, j0, j1 - j0, some + r * stride, part * p.group + r);
+        multiply<Into::replace>(p.group, {some, stride, 1}, {v.at(b, kv_head, j0), v.row},
                                 {mixed + part * p.group * p.value_width, p.value_width},
                                 always(j1 - j0), always(p.value_width / lanes));
       }
@@ -463,6 +552,13 @@ struct OneQuery {
   }
 
  private:
+  Range keys_of(std::size_t part) const {
+    if (part == ranges) return {0, seen.sinks};
+    const std::size_t size = (seen.end - seen.begin + ranges - 1) / ranges,
+                      begin = std::min(seen.end, seen.begin + part * size);
+    return {begin, std::min(seen.end, begin + size)};
+  }
+
   real product(const real* x, const real* y) const {
     Batch sum(0);
     for (std::size_t c = 0; c < p.width; c += lanes)
@@ -470,17 +566,14 @@ struct OneQuery {
     return hadd(sum);
   }
 
-  /// Turns n scores of head h from key j0 on into exp2(score - highest).
-  void soften(std::size_t b, std::size_t h, std::size_t j0, std::size_t n, std::size_t part,
-              std::size_t r) {
-    real* row = scores + r * p.sizes.keys + j0;
-    if (p.terms.slopes || p.terms.padding)
-      for (std::size_t j = 0; j < n; ++j) {
-        const std::size_t key = j0 + j;
-        if (p.terms.slopes)
-          row[j] -= p.terms.slopes[h] * log2e * static_cast<real>(p.sizes.keys - 1 - key);
-        if (p.terms.padding && p.terms.padding[b * p.sizes.keys + key] != 0) row[j] = -infinity;
-      }
+  /// Turns n scores of head h, of key j0 and so on, into exp2(score - highest).
+  void soften(std::size_t b, std::size_t h, std::size_t j0, std::size_t n, real* row,
+              std::size_t at) {
+    if (p.terms.slopes || p.terms.bias)
+      for (std::size_t j = 0; j < n; ++j) row[j] += p.term(h, p.offset - signed_of(j0 + j));
+    if (p.terms.padding)
+      for (std::size_t j = 0; j < n; ++j)
+        if (p.terms.padding[b * p.sizes.keys + j0 + j] != 0) row[j] = -infinity;
     const real top = row::fold(
         n, -infinity, [row](auto some, std::size_t j) { return some.load(row + j, -infinity); },
         [](const auto& x, const auto& y) {
@@ -491,9 +584,8 @@ struct OneQuery {
     row::walk(n, [&](auto some, std::size_t j) {
       some.store(row + j, exp2_of(some.load(row + j) - base));
     });
-    highest[part * p.group + r] = top;
-    total[part * p.group + r] =
-        row::sum(n, [row](auto some, std::size_t j) { return some.load(row + j); });
+    highest[at] = top;
+    total[at] = row::sum(n, [row](auto some, std::size_t j) { return some.load(row + j); });
   }
 
   /// Puts head r's parts together.
@@ -515,36 +607,29 @@ struct OneQuery {
   }
 
   const Problem& p;
-  const std::size_t parts;
+  const Seen seen;
+  const std::size_t ranges, parts;  // those of the keys from seen.begin on; and with the sinks
   Scratch scratch;
   real *q, *scores, *mixed, *highest, *total;
 };
 
 // ---- backward
 
-/// What the queries of one part add to the gradients of keys 0, …, rows - 1 and their values.
-struct KeyGradients {
-  KeyGradients(const Problem& p, std::size_t rows)
-      : rows(rows),
-        width(p.width),
-        value_width(p.value_width),
-        scratch({rows * width, rows * value_width}),
-        keys(scratch.take(rows * width)),
-        values(scratch.take(rows * value_width)) {}
+/// What the queries of one part add to the gradients of the keys they see, and of their values.
+struct KeyGradients : KeyRows {
+  using KeyRows::KeyRows;
   void clear() {
-    std::fill_n(keys, rows * width, real(0));
-    std::fill_n(values, rows * value_width, real(0));
+    std::fill_n(keys, seen.size() * width, real(0));
+    std::fill_n(values, seen.size() * value_width, real(0));
   }
-  /// Adds row j of another.
+  /// Adds another part's for key j.
   void add(const KeyGradients& other, std::size_t j) {
-    for (std::size_t c = j * width; c < (j + 1) * width; ++c) keys[c] += other.keys[c];
-    for (std::size_t c = j * value_width; c < (j + 1) * value_width; ++c)
-      values[c] += other.values[c];
+    const auto add_row = [](std::size_t n, const real* from, real* to) {
+      for (std::size_t c = 0; c < n; ++c) to[c] += from[c];
+    };
+    add_row(width, other.key(j), key(j));
+    add_row(value_width, other.value(j), value(j));
   }
-
-  std::size_t rows, width, value_width;
-  Scratch scratch;
-  real *keys, *values;
 };
 
 struct Backward {
@@ -580,10 +665,26 @@ struct Backward {
         weights, slopes, mask);
   }
 
-  /// Writes dq of a query block; adds to the sums of its keys and values.
-  void run(const KeyValues& kv, const Heads& queries, const Heads& out, const Heads& grads,
+  /// Adds dL/d(score), in `slopes`, to what their distances have so far.
+  void pull_bias(const Tile& tile, real* dbias) const {
+    real sums[tile_keys + tile_queries] = {};
+    for (std::size_t j = 0; j < tile.keys; ++j) {
+      const auto [begin, end] = tile.vectors_of(j);
+      for (std::size_t v = begin; v < end; ++v) {
+        real* at = sums + tile.keys - 1 - j + v * lanes;
+        (Batch::load_unaligned(at) + Batch::load_aligned(slopes + j * tile_queries + v * lanes))
+            .store_unaligned(at);
+      }
+    }
+    const auto [begin, end] = tile.seen_distances();
+    for (std::size_t n = begin; n < end; ++n) dbias[tile.smallest() + signed_of(n)] += sums[n];
+  }
+
+  /// Writes dq of a query block; adds to the sums of its keys and values and, unless null, to those
+  /// of the bias.
+  void run(const KeyRows& kv, const Heads& queries, const Heads& out, const Heads& grads,
            const real* lse, std::size_t b, std::size_t h, std::size_t i0, std::size_t count,
-           const MutableHeads& dqueries, KeyGradients& sums) {
+           const MutableHeads& dqueries, KeyGradients& sums, real* dbias) {
     load_queries(p, queries, b, h, i0, count, q);
     grad.fill(count, [&](std::size_t i, real* row) {
       const real *from = grads.at(b, h, i0 + i), *value = out.at(b, h, i0 + i);
@@ -599,24 +700,21 @@ struct Backward {
     std::fill(delta + count, delta + tile_queries, real(0));
     std::fill_n(dq, count * p.width, real(0));
     p.for_tiles(i0, count, [&](std::size_t j0, const Tile& tile) {
-      const real *keys = kv.keys + j0 * p.width, *values = kv.values + j0 * p.value_width;
+      const real *keys = kv.key(j0), *values = kv.value(j0);
       products_with_keys(tile, p.sizes.width, keys, p.width, q.transposed, weights);
       products_with_keys(tile, p.sizes.value_width, values, p.value_width, grad.transposed, slopes);
       add_terms(p, tile, b, h, j0, weights);
       if (p.terms.dropout > 0) draw_mask(p, tile, b, h, i0, j0, mask);
       pull_softmax(tile);
-      const auto seers = [&](std::size_t j) { return Range{tile.first_query(j), count}; };
+      if (dbias) pull_bias(tile, dbias);
+      const auto seers = [&](std::size_t j) { return tile.queries_of(j, block_rows); };
       multiply<Into::add>(tile.keys, {weights, tile_queries, 1}, {grad.rows, p.value_width},
-                          {sums.values + j0 * p.value_width, p.value_width}, seers,
-                          always(p.value_width / lanes));
+                          {sums.value(j0), p.value_width}, seers, always(p.value_width / lanes));
       multiply<Into::add>(tile.keys, {slopes, tile_queries, 1}, {q.rows, p.width},
-                          {sums.keys + j0 * p.width, p.width}, seers, always(p.width / lanes));
+                          {sums.key(j0), p.width}, seers, always(p.width / lanes));
       multiply<Into::add>(
           count, {slopes, 1, tile_queries}, {keys, p.width}, {dq, p.width},
-          [&](std::size_t i) {
-            return Range{0, tile.seen_by(i + block_rows - 1)};
-          },
-          always(p.width / lanes));
+          [&](std::size_t i) { return tile.keys_of(i, block_rows); }, always(p.width / lanes));
     });
     for (std::size_t i = 0; i < count; ++i)
       turn_row(p.terms, true, static_cast<std::size_t>(p.offset) + i0 + i, -1, p.terms.scale,
@@ -642,7 +740,7 @@ void attention(const AttentionSizes& sizes, const AttentionTerms& terms, const H
     return;
   }
   p.for_heads([&](std::size_t b, std::size_t kv_head) {
-    const KeyValues kv(p, k, v, b, kv_head);
+    const KeyRows kv = load_keys(p, k, v, b, kv_head);
     parallel_for(p.parts(), 1, [&](std::size_t begin, std::size_t end) {
       Forward forward(p);
       for (std::size_t part = begin; part < end; ++part)
@@ -664,42 +762,59 @@ void turn_keys(const AttentionSizes& sizes, const AttentionTerms& terms, std::si
 void attention_vjp(const AttentionSizes& sizes, const AttentionTerms& terms, const Heads& q,
                    const Heads& k, const Heads& v, const Heads& out, const real* lse,
                    const Heads& grad, const MutableHeads& dq, const MutableHeads& dk,
-                   const MutableHeads& dv, real* /*dbias*/) {
-  if (sizes.batch * sizes.heads == 0) return;
+                   const MutableHeads& dv, real* dbias) {
   const Problem p(sizes, terms);
+  // For the bias each head has sums of its own in each sample and part, `rows` sets of them.
+  const std::size_t rows = dbias ? sizes.batch * p.parts() : 0;
+  const Ref<Buffer> bias_sums = Buffer::create(rows * sizes.heads * sizes.keys);
+  const auto bias_sum = [&](std::size_t row, std::size_t h) {
+    return bias_sums->data() + (row * sizes.heads + h) * sizes.keys;
+  };
   p.for_heads([&](std::size_t b, std::size_t kv_head) {
-    const KeyValues kv(p, k, v, b, kv_head);
+    const KeyRows kv = load_keys(p, k, v, b, kv_head);
     std::vector<KeyGradients> sums;
-    for (std::size_t part = 0; part < p.parts(); ++part)
-      sums.emplace_back(p, p.keys_of(p.cuts[part + 1] - 1));
+    for (std::size_t part = 0; part < p.parts(); ++part) sums.emplace_back(p, p.seen_by_part(part));
     parallel_for(p.parts(), 1, [&](std::size_t begin, std::size_t end) {
       Backward backward(p);
       for (std::size_t part = begin; part < end; ++part) {
+        const std::size_t row = b * p.parts() + part;
         sums[part].clear();
+        if (dbias) std::fill_n(bias_sum(row, kv_head * p.group), p.group * sizes.keys, real(0));
         p.for_queries(part, kv_head, [&](std::size_t h, std::size_t i0, std::size_t count) {
           backward.run(kv, q, out, grad, lse + (b * sizes.heads + h) * sizes.queries, b, h, i0,
-                       count, dq, sums[part]);
+                       count, dq, sums[part], dbias ? bias_sum(row, h) : nullptr);
         });
       }
     });
     parallel_for(sizes.keys, 1024, [&](std::size_t begin, std::size_t end) {
       for (std::size_t j = begin; j < end; ++j) {
         real *to_key = dk.at(b, kv_head, j), *to_value = dv.at(b, kv_head, j);
-        if (sums.empty() || j >= sums.back().rows) {  // no query sees it
+        // To the first part that sees the key, those of the others are added, in order.
+        KeyGradients* sum = nullptr;
+        for (KeyGradients& part : sums) {
+          if (!part.seen.has(j)) continue;
+          if (sum)
+            sum->add(part, j);
+          else
+            sum = &part;
+        }
+        if (!sum) {
           std::fill_n(to_key, sizes.width, real(0));
           std::fill_n(to_value, sizes.value_width, real(0));
           continue;
         }
-        // The last part sees all keys that others see: they are added to it, in order.
-        KeyGradients& sum = sums.back();
-        for (const KeyGradients& part : std::span(sums).first(sums.size() - 1))
-          if (j < part.rows) sum.add(part, j);
         // The queries of a tile carry scale log2(e); the scale belongs here, the rest does not.
-        turn_row(terms, terms.turn_keys, j, -1, ln2, sizes.width, sum.keys + j * p.width, to_key);
-        std::copy_n(sum.values + j * p.value_width, sizes.value_width, to_value);
+        turn_row(terms, terms.turn_keys, j, -1, ln2, sizes.width, sum->key(j), to_key);
+        std::copy_n(sum->value(j), sizes.value_width, to_value);
       }
     });
   });
+  if (!dbias) return;
+  std::fill_n(dbias, sizes.heads * terms.bias_stride, real(0));
+  for (std::size_t row = 0; row < rows; ++row)
+    for (std::size_t h = 0; h < sizes.heads; ++h)
+      for (std::size_t n = 0; n < sizes.keys; ++n)
+        dbias[h * terms.bias_stride + n] += bias_sum(row, h)[n];
 }
 
 }  // namespace xgrad::inline XGRAD_PRECISION::kernels

@@ -112,12 +112,17 @@ std::vector<double> by_loops(const Tensor& q, const Tensor& k, const Tensor& v,
         for (std::size_t j = 0; j < keys; ++j) {
           const double behind = at - static_cast<double>(j);
           if (o.causal && behind < 0) continue;
+          if (o.window.size > 0 && behind >= static_cast<double>(o.window.size) &&
+              j >= o.window.sinks)
+            continue;
           double score = 0;
           for (std::size_t c = 0; c < d; ++c)
             score += double{q.data()[((b * H + h) * queries + i) * d + c]} *
                      k.data()[(plane * keys + j) * d + c];
           score = scale * score -
                   (o.positions.slopes.empty() ? 0 : o.positions.slopes[h] * std::abs(behind));
+          if (const Tensor& bias = o.positions.bias; bias.defined())
+            score += bias.data()[h * bias.size(1) + static_cast<std::size_t>(behind)];
           total += std::exp(score);
           for (std::size_t c = 0; c < e; ++c)
             mixed[c] += std::exp(score) * v.data()[(plane * keys + j) * e + c];
@@ -198,7 +203,20 @@ TEST_CASE("Attention agrees with plain loops", "[nn][attention]") {
         Case{6, 3, 5, 6, 4, 2, {.positions = {.slopes = alibi_slopes(6)}}},
         Case{2, 2, 4, 4, 3, 3, {.causal = false}},
         Case{2, 1, 4, 6, 3, 3, {.scale = 2, .positions = {.slopes = {0, 1.5}}}},
-        Case{2, 1, 5, 3, 3, 3, {}},
+        Case{2, 1, 5, 3, 3, 3, {}}, Case{4, 2, 7, 7, 3, 3, {.window = {.size = 3}}},
+        Case{4, 2, 5, 9, 3, 3, {.window = {.size = 2, .sinks = 3}}},
+        Case{2, 2, 1, 9, 16, 16, {.window = {.size = 4, .sinks = 2}}},
+        Case{2, 1, 6, 4, 3, 3, {.window = {.size = 1, .sinks = 1}}},
+        Case{4, 2, 5, 8, 3, 3, {.positions = {.bias = random({4, 8})}}},
+        Case{4, 2, 1, 8, 16, 16, {.positions = {.bias = random({4, 10})}}},
+        Case{2,
+             1,
+             5,
+             8,
+             3,
+             3,
+             {.window = {.size = 3, .sinks = 1},
+             .positions = {.slopes = {0.5, 0.25}, .bias = random({2, 8})}}},
         Case{2, 1, 4, 6, 3, 3, {.causal = false, .positions = {.slopes = {0.5, 0.25}}}}}) {
     INFO(c.heads << " heads on " << c.kv_heads << ", " << c.queries << " queries, " << c.keys
                  << " keys");
@@ -251,10 +269,13 @@ TEST_CASE("The last query sees all keys when there are fewer queries than keys",
 
 TEST_CASE("A query that sees no key gives zeros and has no gradient", "[nn][attention]") {
   FOR_BOTH;
+  const AttentionOptions options = GENERATE(
+      AttentionOptions{},
+      AttentionOptions{.window = {.size = 1, .sinks = 1}, .positions = {.bias = random({2, 2})}});
   Tensor q = random({1, 2, 5, 3}, 1).requires_grad_(), k = random({1, 1, 2, 3}, 2).requires_grad_(),
          v = random({1, 1, 2, 3}, 3).requires_grad_();
   Tape tape;
-  const Tensor y = attend(q, k, v);  // queries 0, 1, 2 stand before key 0
+  const Tensor y = attend(q, k, v, options);  // queries 0, 1, 2 stand before key 0
   CHECK(max(abs(slice(y, 2, 0, 3))).item() == 0);
   CHECK(min(abs(slice(y, 2, 3, 5))).item() > 0);
   tape.backward(y, random(y.shape(), 4));
@@ -265,7 +286,7 @@ TEST_CASE("A query that sees no key gives zeros and has no gradient", "[nn][atte
   // Keys and values hear from the two queries that see them alone.
   Tensor k2 = k.clone().requires_grad_(), v2 = v.clone().requires_grad_();
   Tape part;
-  part.backward(attend(slice(q, 2, 3, 5), k2, v2), slice(random(y.shape(), 4), 2, 3, 5));
+  part.backward(attend(slice(q, 2, 3, 5), k2, v2, options), slice(random(y.shape(), 4), 2, 3, 5));
   CHECK(distance(k.grad(), k2.grad()) < exact);
   CHECK(distance(v.grad(), v2.grad()) < exact);
 }
@@ -476,13 +497,16 @@ TEST_CASE("Fused attention is the composite for any sizes and options", "[nn][at
     return low + draw() % (high - low + 1);
   };
   const auto chance = [&](std::size_t of) { return draw() % of == 0; };
-  for (std::uint64_t trial = 0; trial < 60; ++trial) {
+  for (std::uint64_t trial = 0; trial < 120; ++trial) {
     const std::size_t B = between(1, 2), K = between(1, 3), H = K * between(1, 3),
                       d = between(2, 80), e = between(1, 80), keys = between(1, 200),
                       queries = chance(5) ? 1 : between(1, keys);
     AttentionOptions options{.causal = !chance(4)};
     if (chance(3)) options.scale = 0.3;
     if (chance(3)) options.positions.slopes = alibi_slopes(H);
+    if (options.causal && chance(2))
+      options.window = {.size = between(1, keys + 20), .sinks = chance(2) ? between(0, keys) : 0};
+    const bool biased = options.causal && chance(3);
     if (chance(3)) {
       const Tensor angles = random({keys + 2, between(1, d / 2)}, trial);
       options.positions.rotation = {
@@ -495,9 +519,17 @@ TEST_CASE("Fused attention is the composite for any sizes and options", "[nn][at
     if (chance(3)) options.key_padding = random({B, keys}, trial + 100) > real(0.5);
     if (chance(3)) options.dropout = chance(5) ? 1 : 0.25;
     INFO("trial " << trial << ": " << B << " texts, " << H << " heads on " << K << ", " << queries
-                  << " queries, " << keys << " keys, widths " << d << " and " << e);
-    const auto check = [&](const auto& fused, const auto& composed,
-                           const std::vector<Tensor>& inputs) {
+                  << " queries, " << keys << " keys, widths " << d << " and " << e << ", window "
+                  << options.window.size << " and " << options.window.sinks << " sinks"
+                  << (biased ? ", bias" : ""));
+    // The bias, if there is one, is the last input.
+    const auto with = [&](const std::vector<Tensor>& x) {
+      AttentionOptions o = options;
+      if (biased) o.positions.bias = x.back();
+      return o;
+    };
+    const auto check = [&](const auto& fused, const auto& composed, std::vector<Tensor> inputs) {
+      if (biased) inputs.push_back(random({H, keys + between(0, 3)}, trial + 5));
       Rng one(5, 3), two(5, 3);
       options.rng = &one;
       const auto a = pulled(fused, inputs);
@@ -509,12 +541,12 @@ TEST_CASE("Fused attention is the composite for any sizes and options", "[nn][at
         CHECK(relative(a[i], b[i]) < (sizeof(real) == 8 ? 1e-12 : 1e-5));
       }
     };
-    check([&](const auto& x) { return attention(x[0], x[1], x[2], options); },
-          [&](const auto& x) { return composite::attention(x[0], x[1], x[2], options); },
+    check([&](const auto& x) { return attention(x[0], x[1], x[2], with(x)); },
+          [&](const auto& x) { return composite::attention(x[0], x[1], x[2], with(x)); },
           {random({B, H, queries, d}, trial + 1), random({B, K, keys, d}, trial + 2),
            random({B, K, keys, e}, trial + 3)});
-    check([&](const auto& x) { return self_attention(x[0], H, K, options); },
-          [&](const auto& x) { return composite::self_attention(x[0], H, K, options); },
+    check([&](const auto& x) { return self_attention(x[0], H, K, with(x)); },
+          [&](const auto& x) { return composite::self_attention(x[0], H, K, with(x)); },
           {random({B, keys, (H + 2 * K) * d}, trial + 4)});
   }
 }
@@ -523,16 +555,25 @@ TEST_CASE("No bit of attention depends on the number of threads", "[nn][attentio
   const int threads = num_threads();
   struct Case {
     std::size_t batch, heads, queries, keys;
+    AttentionWindow window{};
+    bool bias = false;
   };
   // One head in parts, many heads whole, many small ones, one query on parts of the keys.
-  for (const Case& c : {Case{1, 1, 700, 700}, Case{1, 2, 130, 300}, Case{3, 3, 200, 200},
-                        Case{40, 2, 9, 9}, Case{1, 2, 1, 5000}}) {
+  for (const Case& c :
+       {Case{1, 1, 700, 700}, Case{1, 2, 130, 300}, Case{3, 3, 200, 200}, Case{40, 2, 9, 9},
+        Case{1, 2, 1, 5000}, Case{1, 1, 700, 700, {.size = 100, .sinks = 70}, true},
+        Case{2, 1, 300, 500, {.size = 90}}, Case{3, 3, 200, 200, {}, true},
+        Case{1, 2, 1, 5000, {.size = 4000, .sinks = 5}, true}}) {
     const auto run = [&](int with) {
       set_num_threads(with);
       return pulled(
-          [](const auto& x) { return attention(x[0], x[1], x[2]); },
+          [&](const auto& x) {
+            AttentionOptions options{.window = c.window};
+            if (c.bias) options.positions.bias = x[3];
+            return attention(x[0], x[1], x[2], options);
+          },
           {random({c.batch, c.heads, c.queries, 16}, 1), random({c.batch, c.heads, c.keys, 16}, 2),
-           random({c.batch, c.heads, c.keys, 16}, 3)});
+           random({c.batch, c.heads, c.keys, 16}, 3), random({c.heads, c.keys}, 4)});
     };
     const auto one = run(1);
     for (const int with : {2, 3}) {
@@ -557,11 +598,16 @@ TEST_CASE("Fused attention looks at no later token, in whichever tile it lies", 
 
 TEST_CASE("The memory of fused attention grows as the text, not as its square",
           "[nn][attention][memory]") {
-  const auto peak = [](std::size_t T) {
+  const bool bias = GENERATE(false, true);
+  const AttentionWindow window =
+      GENERATE(AttentionWindow{}, AttentionWindow{.size = 256, .sinks = 4});
+  const auto peak = [&](std::size_t T) {
     Tensor qkv = random({1, T, 3 * 32}).requires_grad_();
+    AttentionOptions options{.window = window};
+    if (bias) options.positions.bias = random({1, T}).requires_grad_();
     const auto step = [&] {
       Tape tape;
-      tape.backward(sum(self_attention(qkv, 1, 1)));
+      tape.backward(sum(self_attention(qkv, 1, 1, options)));
     };
     step();
     const std::size_t before = memory::stats().current;
@@ -627,6 +673,159 @@ TEST_CASE("One query reads a cache with room for more keys as it lies", "[nn][at
                      {y.mutable_data(), H * d, d, d}, lse.mutable_data());
   CHECK(distance(y, composite::attention(q, used(k), used(v),
                                          {.scale = 0.5, .positions = {.slopes = slopes}})) < exact);
+}
+
+TEST_CASE("Fused attention looks at no key before the window but the sinks",
+          "[nn][attention][window]") {
+  const std::int64_t T = 150, window = 40, sinks = 3;
+  const Tensor x = random({1, T, 3 * 2 * 5});
+  const auto run = [](const Tensor& qkv) {
+    return self_attention(qkv, 2, 2, {.window = {.size = window, .sinks = sinks}});
+  };
+  const Tensor y = run(x);
+  for (const std::int64_t t : {2, 3, 24, 63, 64, 90}) {
+    const Tensor z =
+        run(concat({slice(x, 1, 0, t), 3 * slice(x, 1, t, t + 1), slice(x, 1, t + 1, T)}, 1));
+    CHECK_FALSE(
+        same(slice(z, 1, t + window - 1, t + window), slice(y, 1, t + window - 1, t + window)));
+    CHECK(same(slice(z, 1, t + window, T), slice(y, 1, t + window, T)) == (t >= sinks));
+  }
+}
+
+TEST_CASE("Keys that no query sees are not read", "[nn][attention][window]") {
+  // As long as a head's row is no whole vector, one query takes the way of many.
+  for (const std::int64_t queries : {1, 20})
+    for (const std::int64_t d : {16, 15}) {
+      const std::int64_t keys = 3000, window = 2500, sinks = 5,
+                         unseen = keys - queries + 1 - window;
+      const Tensor q = random({1, 4, queries, d}, 1), bias = random({4, keys}, 4);
+      Tensor k = random({1, 2, keys, d}, 2), v = random({1, 2, keys, d}, 3);
+      const AttentionOptions options{.window = {.size = window, .sinks = sinks},
+                                     .positions = {.bias = bias}};
+      const Tensor y = composite::attention(q, k, v, options);
+      for (Tensor* x : {&k, &v})
+        for (std::int64_t h = 0; h < 2; ++h)
+          std::fill_n(x->mutable_data() + (h * keys + sinks) * d, (unseen - sinks) * d,
+                      std::numeric_limits<real>::quiet_NaN());
+      CHECK(relative(attention(q, k, v, options), y) < exact);
+    }
+}
+
+TEST_CASE("A window no shorter than the text changes no bit", "[nn][attention][window]") {
+  const std::size_t T = 150;
+  const auto run = [](AttentionWindow window) {
+    return pulled(
+        [&](const auto& x) {
+          return self_attention(x[0], 2, 1, {.window = window, .positions = {.bias = x[1]}});
+        },
+        {random({2, T, 4 * 5}), random({2, T}, 2)});
+  };
+  const auto whole = run({});
+  for (const AttentionWindow& window :
+       {AttentionWindow{T}, AttentionWindow{T, 3}, AttentionWindow{std::size_t(-1)}}) {
+    const auto windowed = run(window);
+    for (std::size_t i = 0; i < whole.size(); ++i) CHECK(same(windowed[i], whole[i]));
+  }
+}
+
+TEST_CASE("ALiBi is a bias by distance", "[nn][attention][alibi]") {
+  FOR_BOTH;
+  const std::size_t H = 6, T = 100;
+  const std::vector<real> slopes = alibi_slopes(H);
+  std::vector<real> table;
+  for (const real m : slopes)
+    for (std::size_t n = 0; n < T; ++n) table.push_back(-m * static_cast<real>(n));
+  const auto run = [&](const AttentionPositions& positions) {
+    return pulled([&](const auto& x) { return attend(x[0], x[1], x[2], {.positions = positions}); },
+                  {random({1, H, 90, 8}, 1), random({1, 2, T, 8}, 2), random({1, 2, T, 8}, 3)});
+  };
+  const auto a = run({.slopes = slopes}),
+             b = run({.bias = tensor(table, {H, static_cast<std::int64_t>(T)})});
+  for (std::size_t i = 0; i < a.size(); ++i) CHECK(relative(a[i], b[i]) < exact);
+}
+
+TEST_CASE("The bias of distances that no pair has gets a gradient of 0", "[nn][attention]") {
+  FOR_BOTH;
+  const auto gradient = [&](std::size_t queries, std::size_t keys, AttentionWindow window) {
+    Tensor bias = random({2, 9}, 4).requires_grad_();
+    Tape tape;
+    const Tensor y =
+        attend(random({2, 2, queries, 4}, 1), random({2, 1, keys, 4}, 2),
+               random({2, 1, keys, 4}, 3), {.window = window, .positions = {.bias = bias}});
+    tape.backward(y, random(y.shape(), 5));
+    return bias.grad();
+  };
+  struct Case {
+    std::size_t queries, keys;
+    AttentionWindow window;
+    std::vector<bool> used;  // by distance; the others not
+  };
+  for (const Case& c :
+       {Case{5, 5, {}, {1, 1, 1, 1, 1}}, Case{1, 3, {}, {1, 1, 1}}, Case{5, 5, {.size = 2}, {1, 1}},
+        Case{2, 6, {.size = 2, .sinks = 1}, {1, 1, 0, 0, 1, 1}}, Case{0, 5, {}, {}},
+        Case{5, 0, {}, {}}}) {
+    INFO(c.queries << " queries, " << c.keys << " keys");
+    const Tensor d = gradient(c.queries, c.keys, c.window);
+    for (std::size_t i = 0; i < 18; ++i)
+      CHECK((d.data()[i] != 0) == (i % 9 < c.used.size() && c.used[i % 9]));
+  }
+}
+
+TEST_CASE("Texts of different lengths in a cache see what each sees alone, however they are cut",
+          "[nn][attention][cache]") {
+  const std::size_t H = 4, K = 2, d = 16, capacity = 180;
+  const std::vector<std::size_t> prompts{3, 80, 130};  // of the first piece, this much counts
+  const Rope rope;
+  const Tensor qkv = random({3, 170, (H + 2 * K) * d}, 1);
+  const auto cut = [](const Tensor& x, std::size_t axis, std::size_t begin, std::size_t end) {
+    return slice(x, static_cast<std::int64_t>(axis), static_cast<std::int64_t>(begin),
+                 static_cast<std::int64_t>(end));
+  };
+  for (const AttentionWindow& window : {AttentionWindow{}, AttentionWindow{.size = 1},
+                                        AttentionWindow{.size = 30}, AttentionWindow{50, 4}})
+    for (const bool bias : {false, true}) {
+      AttentionOptions options{.positions = rope.in_attention(H, d, 0, capacity)};
+      options.positions.slopes = alibi_slopes(H);
+      if (bias) options.positions.bias = random({H, capacity}, 2);
+      // What each text gives by itself.
+      std::vector<Tensor> whole;
+      for (std::size_t b = 0; b < 3; ++b) {
+        AttentionOptions alone = options;
+        alone.window = window;
+        whole.push_back(self_attention(cut(qkv, 0, b, b + 1), H, K, alone));
+      }
+      for (const std::vector<std::size_t>& pieces :
+           std::vector<std::vector<std::size_t>>{{40}, {1, 1, 1, 1, 1}, {2, 1, 20, 1, 16}}) {
+        const Tensor room = zeros({3, K, capacity, d});
+        KeyValueCache cache{.keys = room,
+                            .values = room.clone(),
+                            .lengths = std::vector<std::size_t>(3),
+                            .window = window};
+        const auto check = [&](const Tensor& y, std::size_t b, std::size_t first,
+                               std::size_t count) {
+          INFO("window " << window.size << ", " << window.sinks << " sinks, bias " << bias
+                         << ", text " << b << ", tokens " << first << " + " << count);
+          CHECK(relative(cut(cut(y, 0, b, b + 1), 1, 0, count),
+                         cut(whole[b], 1, first, first + count)) < exact);
+        };
+        // The shorter texts are filled up; what does not count is overwritten.
+        const Tensor first = cached_attention(cut(qkv, 1, 0, prompts.back()), H, K, cache, options);
+        for (std::size_t b = 0; b < 3; ++b) check(first, b, 0, prompts[b]);
+        cache.lengths = prompts;
+        for (const std::size_t count : pieces) {
+          std::vector<Tensor> next;
+          for (std::size_t b = 0; b < 3; ++b)
+            next.push_back(
+                cut(cut(qkv, 0, b, b + 1), 1, cache.lengths[b], cache.lengths[b] + count));
+          const std::vector<std::size_t> before = cache.lengths;
+          const Tensor y = cached_attention(concat(next, 0), H, K, cache, options);
+          for (std::size_t b = 0; b < 3; ++b) {
+            check(y, b, before[b], count);
+            CHECK(cache.lengths[b] == before[b] + count);
+          }
+        }
+      }
+    }
 }
 
 TEST_CASE("NaN in a query stays in its row, NaN in a key reaches all that see it",

@@ -25,10 +25,12 @@ Tensor padding(std::size_t keys) {
   return mask;
 }
 
-/// Rows of an operation on x[0], …, given its options by how many keys there are.
+/// Rows of an operation on x[0], …, given its options by how many keys there are. The last input
+/// may be a bias by distance.
 struct Variant {
   std::string name;
   std::function<AttentionOptions(std::size_t)> options;
+  bool bias = false;
 };
 
 const std::vector<Variant> variants{
@@ -56,6 +58,35 @@ const std::vector<Variant> variants{
                                .key_padding = padding(keys)};
      }},
     {" dropout", [](std::size_t) { return AttentionOptions{.dropout = 0.3}; }},
+    {" window", [](std::size_t) { return AttentionOptions{.window = {.size = 2}}; }},
+    {" window, sinks, rope",
+     [](std::size_t keys) {
+       return AttentionOptions{
+           .window = {.size = 1, .sinks = 1},
+           .positions = {.rotation = rotation(keys + 1, 2, RopeLayout::half_split)}};
+     }},
+    {" window, padding, alibi, dropout",
+     [](std::size_t keys) {
+       return AttentionOptions{.window = {.size = 2, .sinks = 1},
+                               .positions = {.slopes = {real(0.5), real(0.25), 0, 1}},
+                               .key_padding = padding(keys),
+                               .dropout = 0.3};
+     }},
+    {" bias", [](std::size_t) { return AttentionOptions{}; }, true},
+    {" bias, window, sinks, alibi",
+     [](std::size_t) {
+       return AttentionOptions{.window = {.size = 2, .sinks = 1},
+                               .positions = {.slopes = {real(0.5), real(0.25), 0, 1}}};
+     },
+     true},
+    {" bias, padding, rope, dropout",
+     [](std::size_t keys) {
+       return AttentionOptions{
+           .positions = {.rotation = rotation(keys + 3, 1, RopeLayout::interleaved)},
+           .key_padding = padding(keys),
+           .dropout = 0.3};
+     },
+     true},
 };
 
 std::vector<ErrorRow> errors() {
@@ -75,6 +106,26 @@ std::vector<ErrorRow> errors() {
          attention(q, k, k, {.key_padding = zeros({1, 4})});
        },
        "attention: key_padding has shape (1, 4), k (1, 2, 3, 2) needs (1, 3)"},
+      {[=] { attention(q, k, k, {.causal = false, .window = {.size = 2}}); },
+       "attention: a window looks back, so attention must be causal"},
+      {[=] {
+         attention(q, k, k, {.causal = false, .positions = {.bias = zeros({4, 3})}});
+       },
+       "attention: a bias by distance looks back, so attention must be causal"},
+      {[=] { attention(q, k, k, {.window = {.sinks = 2}}); },
+       "attention: 2 sinks without a window"},
+      {[=] {
+         attention(q, k, k, {.positions = {.bias = zeros({2, 3})}});
+       },
+       "attention: bias by distance (2, 3) does not fit (4, 3), or more distances"},
+      {[=] { attention(q, k, k, {.positions = {.bias = zeros({4})}}); },
+       "attention: bias by distance (4,) does not fit (4, 3), or more distances"},
+      {[=] {
+         self_attention(qkv, 4, 2, {.positions = {.bias = zeros({4, 4})}});
+       },
+       "self_attention: bias by distance (4, 4) does not fit (4, 5), or more distances"},
+      {[=] { self_attention(qkv, 4, 2, {.causal = false, .window = {.size = 1}}); },
+       "self_attention: a window looks back, so attention must be causal"},
       {[=] { attention(q, k, k, {.dropout = 0.1}); }, "attention: dropout needs a random stream"},
       {[=] { attention(q, k, k, {.dropout = 2}); }, "attention: dropout must be in [0, 1], got 2"},
       {[=] {
@@ -129,20 +180,25 @@ std::vector<ErrorRow> errors() {
 
 OpFamily attention_rows() {
   std::vector<OpRow> rows;
-  for (const auto& [name, options] : variants)
+  for (const auto& [name, options, bias] : variants)
     for (const bool fused : {true, false}) {
-      const auto with = [options = options](std::size_t keys, Rng& rng) {
+      const auto with = [options = options, bias = bias](List x, std::size_t keys, Rng& rng) {
         AttentionOptions o = options(keys);
+        if (bias) o.positions.bias = x.back();
         o.rng = &rng;
         return o;
+      };
+      const auto and_bias = [bias = bias](Shapes shapes) {
+        if (bias) shapes.push_back({4, N});
+        return shapes;
       };
       rows.push_back({(fused ? "attention" : "composite::attention") + name,
                       [=](List x) {
                         Rng rng(7);
-                        return (fused ? attention : composite::attention)(x[0], x[1], x[2],
-                                                                          with(x[1].size(2), rng));
+                        return (fused ? attention : composite::attention)(
+                            x[0], x[1], x[2], with(x, x[1].size(2), rng));
                       },
-                      {{2, 4, 2, 4}, {2, 2, N, 4}, {2, 2, N, 3}},
+                      and_bias({{2, 4, 2, 4}, {2, 2, N, 4}, {2, 2, N, 3}}),
                       -2,
                       2,
                       fused,
@@ -152,9 +208,9 @@ OpFamily attention_rows() {
                       [=](List x) {
                         Rng rng(7);
                         return (fused ? self_attention : composite::self_attention)(
-                            x[0], 4, 2, with(x[0].size(1), rng));
+                            x[0], 4, 2, with(x, x[0].size(1), rng));
                       },
-                      {{2, N, 32}},
+                      and_bias({{2, N, 32}}),
                       -2,
                       2,
                       fused,
