@@ -375,13 +375,13 @@ void add_terms(const Problem& p, const Tile& tile, std::size_t b, std::size_t h,
   for (std::size_t n = begin; n < end; ++n)
     by_distance[n] = p.term(h, tile.smallest() + signed_of(n));
   const Batch never(-infinity);
-  for (std::size_t j = 0; j < tile.keys; ++j) {
-    const bool padded = terms.padding && terms.padding[b * p.sizes.keys + j0 + j] != 0;
-    const auto [begin, end] = tile.vectors_of(j);
-    for (std::size_t v = begin; v < end; ++v) {
-      real* at = scores + j * tile_queries + v * lanes;
+  for (std::size_t v = 0; v < tile.vectors(); ++v) {
+    const auto [begin, end] = tile.computed(v);
+    for (std::size_t j = begin; j < end; ++j) {
+      const bool padded = terms.padding && terms.padding[b * p.sizes.keys + j0 + j] != 0;
       const Batch term =
           padded ? never : Batch::load_unaligned(by_distance + tile.keys - 1 - j + v * lanes);
+      real* at = scores + j * tile_queries + v * lanes;
       // Chosen, not added: the score of an unseen key may be NaN.
       select(term == never, never, Batch::load_aligned(at) + term).store_aligned(at);
     }

@@ -828,6 +828,27 @@ TEST_CASE("Texts of different lengths in a cache see what each sees alone, howev
     }
 }
 
+TEST_CASE("A cache has the window, and its attention no gradient", "[nn][attention][cache]") {
+  KeyValueCache cache{
+      .keys = zeros({1, 1, 4, 2}), .values = zeros({1, 1, 4, 2}), .lengths = {0}, .window = {2}};
+  const auto error = [&](const AttentionOptions& options) {
+    return error_of<std::invalid_argument>([&] {
+      cached_attention(zeros({1, 1, 6}), 1, 1, cache, options);
+    });
+  };
+  const std::string its = "cached_attention: is causal, and its window is the cache's";
+  CHECK(error({.window = {.size = 2}}) == its);
+  CHECK(error({.causal = false}) == its);
+  CHECK(error({.positions = {.bias = zeros({1, 3})}}) ==
+        "cached_attention: bias by distance (1, 3) does not fit (1, 4), or more distances");
+  Tensor bias = zeros({1, 4}).requires_grad_();
+  Tape tape;
+  CHECK(error_of<std::logic_error>([&] {
+          cached_attention(zeros({1, 1, 6}), 1, 1, cache, {.positions = {.bias = bias}});
+        }) == "cached_attention: has no gradient; pause the tape or detach()");
+  CHECK(cache.lengths[0] == 0);
+}
+
 TEST_CASE("NaN in a query stays in its row, NaN in a key reaches all that see it",
           "[nn][attention]") {
   Tensor q = random({1, 1, 100, 4}, 1);
