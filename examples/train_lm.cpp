@@ -66,8 +66,7 @@ CommandLine parse(int argc, char** argv) {
       "(the same text elsewhere), --steps, --eval-every, --threads and --sample may change");
   flags.number("--sample", s.sample, {0, 1'000'000}, "Characters to write at the end");
   flags.group("Model");
-  flags.choice("--position", s.position, {"rope", "alibi", "nope", "learned", "sinusoidal"},
-               "How the model knows positions");
+  flags.choice("--position", s.position, position_names(), "How the model knows positions");
   flags.number("--layers", s.layers, {1, 1000}, "Transformer blocks");
   flags.number("--heads", s.heads, {1, 1000}, "Attention heads per block; must divide --dim");
   flags.number("--dim", s.dim, {1, 100'000}, "Width");
@@ -224,14 +223,15 @@ void run(int argc, char** argv) {
       4 * (12 * layers * dim * dim + vocab * dim) + tokens * (8 * layers * dim + vocab);
   require_memory(floats * sizeof(real), "the model and its batch");
 
-  Gpt model({.vocab = vocabulary.size(),
-             .layers = s.layers,
-             .heads = s.heads,
-             .dim = s.dim,
-             .dropout = s.dropout,
-             .bias = false,
-             .position = make_position(s.position, {.length = s.context, .dim = s.dim}),
-             .seed = s.seed});
+  Gpt model(
+      {.vocab = vocabulary.size(),
+       .layers = s.layers,
+       .heads = s.heads,
+       .dim = s.dim,
+       .dropout = s.dropout,
+       .bias = false,
+       .position = make_position(s.position, {.length = s.context, .dim = s.dim, .heads = s.heads}),
+       .seed = s.seed});
   ParameterGroup matrices, vectors{.weight_decay = 0};
   for (const Tensor& parameter : model.parameters())
     (parameter.ndim() >= 2 ? matrices : vectors).parameters.push_back(parameter);

@@ -1,10 +1,10 @@
 // Causal self-attention as a layer: projections around attention() of core/ops.hpp.
-// Positions come from outside, as an object (position.hpp).
+// Positions come from outside, as an object (position/position.hpp).
 #pragma once
 
 #include <xgrad/nn/dropout.hpp>
 #include <xgrad/nn/linear.hpp>
-#include <xgrad/nn/position.hpp>
+#include <xgrad/nn/position/position.hpp>
 
 namespace xgrad::inline XGRAD_PRECISION {
 

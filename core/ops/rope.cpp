@@ -1,5 +1,5 @@
 // Rotary positions: turning pairs of features by given angles.
-// Where the angles come from is nn/position.cpp.
+// Where the angles come from is nn/position/rope.cpp.
 #include <xgrad/core/ops.hpp>
 #include <xgrad/core/parallel.hpp>
 #include <xgrad/core/record.hpp>

@@ -220,7 +220,7 @@ TEST_CASE("a wrong flag or value is one line that says what is right", "[train_l
       {"--dmi 3", "unknown flag \"--dmi\": the flags are --data, --out, "},
       {"stray", "unknown argument \"stray\": the flags are "},
       {"--position ropes",
-       "--position: expected one of rope, alibi, nope, learned, sinusoidal, got \"ropes\""},
+       "--position: expected one of rope, alibi, relative, learned, sinusoidal, nope, got \"ropes\""},
       {"--dim 9", "--dim 9 is not divisible by --heads 2"},
       {"--dim 6", "--position rope needs an even width per head: --dim 6 / --heads 2 is 3"},
       {"--dim", "--dim: 1 required N missing"},

@@ -12,6 +12,7 @@
 
 #include <xgrad/core/parallel.hpp>
 #include <xgrad/core/tape.hpp>
+#include <xgrad/nn/position.hpp>
 #include <xgrad/optim/adam.hpp>
 
 #include "catch.hpp"
@@ -28,7 +29,7 @@ GptOptions tiny(const std::string& position, std::size_t layers = 1) {
           .layers = layers,
           .heads = 2,
           .dim = 16,
-          .position = make_position(position, {.length = 16, .dim = 16})};
+          .position = make_position(position, {.length = 16, .dim = 16, .heads = 2})};
 }
 
 Indices random_ids(std::size_t B, std::size_t T, std::size_t vocab, std::uint64_t seed = 1) {
@@ -159,7 +160,7 @@ TEST_CASE("An untrained Gpt knows nothing: its loss is log V", "[models][gpt]") 
                      .layers = 2,
                      .heads = 4,
                      .dim = 32,
-                     .position = make_position(scheme, {.length = 32, .dim = 32})});
+                     .position = make_position(scheme, {.length = 32, .dim = 32, .heads = 4})});
     const Tensor loss = cross_entropy(model(random_ids(8, 32, 65, 1)), random_ids(8, 32, 65, 2));
     CHECK_THAT(loss.item(), WithinAbs(std::log(65.0), 0.1));
   }
@@ -178,7 +179,7 @@ TEST_CASE("Gpt's gradients agree with finite differences under every scheme",
                .heads = 4,
                .dim = 16,
                .kv_heads = 2,
-               .position = make_position(scheme, {.length = 8, .dim = 16})});
+               .position = make_position(scheme, {.length = 8, .dim = 16, .heads = 4})});
     Rng rng(7);
     for (Tensor& parameter : model.parameters())  // away from the tiny initial values
       for (real& value : parameter.mutable_array())
@@ -289,8 +290,10 @@ TEST_CASE("Gpt says what is wrong with its input", "[models][gpt]") {
           model(Indices{1, 2, 3});
         }) == "Gpt: needs ids (B, T), got 1 axes");
   CHECK_THROWS_AS(model(one_row({1, 11})), std::invalid_argument);
-  CHECK(error_of<std::invalid_argument>([&] { model(random_ids(1, 17, 11)); }) ==
-        "LearnedPosition: positions 0 to 16 are beyond the table of 16");
+  CHECK(
+      error_of<std::invalid_argument>([&] { model(random_ids(1, 17, 11)); }) ==
+      "LearnedPosition: positions 0 to 16 are beyond the table of 16; give shorter texts, a longer "
+      "table, or .wrap = true");
   CHECK(error_of<std::invalid_argument>([] { Gpt({.layers = 0}); }) ==
         "Gpt: needs at least 1 layer");
   CHECK(error_of<std::invalid_argument>([] { Gpt({.heads = 3, .dim = 16}); }) ==

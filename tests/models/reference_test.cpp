@@ -11,6 +11,8 @@
 #include <utility>
 #include <vector>
 
+#include <xgrad/nn/position.hpp>
+
 #include "catch.hpp"
 
 using namespace xgrad;

@@ -14,6 +14,7 @@
 #include <xgrad/core/kernels/attention.hpp>
 #include <xgrad/core/parallel.hpp>
 #include <xgrad/core/tape.hpp>
+#include <xgrad/nn/position.hpp>
 
 #include "catch.hpp"
 #include "error_of.hpp"

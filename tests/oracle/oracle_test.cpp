@@ -20,6 +20,7 @@
 #include <xgrad/nn/multihead.hpp>
 #include <xgrad/nn/norm.hpp>
 #include <xgrad/nn/pool.hpp>
+#include <xgrad/nn/position.hpp>
 #include <xgrad/nn/recurrent.hpp>
 #include <xgrad/optim/adam.hpp>
 #include <xgrad/optim/schedule.hpp>
