@@ -98,7 +98,8 @@ TEST_CASE("a run leaves its metrics, picture, model, settings and sample", "[tra
 
 TEST_CASE("every position scheme trains, into folders made with their parents", "[train_lm]") {
   const Lab lab;
-  for (const std::string position : {"rope", "alibi", "nope", "learned", "sinusoidal"}) {
+  for (const std::string position :
+       {"rope", "alibi", "relative", "learned", "sinusoidal", "nope"}) {
     const Result result = lab.train("--steps 3 --position " + position + " --out deep/" + position);
     CAPTURE(position, result.err);
     CHECK(result.status == 0);
@@ -129,9 +130,10 @@ TEST_CASE("--help explains every flag with its default", "[train_lm]") {
   std::string words;  // of the help, whatever lines they stand in
   std::istringstream in(result.out);
   for (std::string word; in >> word;) words += word + ' ';
-  for (const char* text : {"(default: runs/demo)", "(default: 500)", "(default: rope)",
-                           "(default: 128)", "(default: 2000)", "(default: 0.001)",
-                           "(default: --steps)", "rope, alibi, nope, learned, sinusoidal"})
+  for (const char* text :
+       {"(default: runs/demo)", "(default: 500)", "(default: rope)", "(default: 128)",
+        "(default: 2000)", "(default: 0.001)", "(default: --steps)",
+        "rope, alibi, relative, learned, sinusoidal, nope"})
     CHECK_THAT(words, Contains(text));
   std::istringstream lines(result.out);
   for (std::string line; std::getline(lines, line);) CHECK(line.size() <= 80);
@@ -220,7 +222,8 @@ TEST_CASE("a wrong flag or value is one line that says what is right", "[train_l
       {"--dmi 3", "unknown flag \"--dmi\": the flags are --data, --out, "},
       {"stray", "unknown argument \"stray\": the flags are "},
       {"--position ropes",
-       "--position: expected one of rope, alibi, relative, learned, sinusoidal, nope, got \"ropes\""},
+       "--position: expected one of rope, alibi, relative, learned, sinusoidal, nope, got "
+       "\"ropes\""},
       {"--dim 9", "--dim 9 is not divisible by --heads 2"},
       {"--dim 6", "--position rope needs an even width per head: --dim 6 / --heads 2 is 3"},
       {"--dim", "--dim: 1 required N missing"},

@@ -22,7 +22,7 @@ using namespace xgrad;
 
 namespace {
 
-const std::vector<std::string> schemes{"rope", "alibi", "nope", "learned", "sinusoidal"};
+const std::vector<std::string> schemes = position_names();
 
 GptOptions tiny(const std::string& position, std::size_t layers = 1) {
   return {.vocab = 11,

@@ -573,7 +573,7 @@ TEST_CASE("RelativeBias hands attention the rows of its weight by distance",
   Tape tape;
   const AttentionPositions positions = scheme.in_attention(3, 8, 100, 7);
   REQUIRE(positions.bias.shape() == Shape{3, 7});
-  const std::size_t buckets[]{0, 1, 2, 2, 3, 3, 3};  // 2 (3/2)^... : 2, 2 sqrt(3) = 3.46, 6
+  const std::size_t buckets[]{0, 1, 2, 2, 3, 3, 3};  // the last begins at 2 sqrt(6/2) = 3.46
   for (std::size_t h = 0; h < 3; ++h)
     for (std::size_t n = 0; n < 7; ++n)
       CHECK(positions.bias.data()[7 * h + n] == scheme.weight.data()[3 * buckets[n] + h]);
@@ -624,9 +624,6 @@ TEST_CASE("make_position lists the names it knows, and schemes the sizes they ne
 // ---- every scheme in an attention layer
 
 namespace {
-
-// The fused kernel does not add a bias by distance yet: schemes that give one run composed.
-constexpr bool fused_adds_bias = false;
 
 struct Setting {
   const char* name;
@@ -687,7 +684,6 @@ TEST_CASE("Fused and composite attention agree under every scheme, forward and b
           "[nn][position]") {
   for (const Setting& setting : settings)
     for (const std::size_t kv_heads : {1, 2, 4}) {
-      if (setting.name == std::string("relative") && !fused_adds_bias) continue;
       INFO(setting.name << ", " << kv_heads << " key heads");
       const auto run = [&](AttentionImpl implementation) {
         const auto scheme = setting.make();
@@ -734,8 +730,7 @@ TEST_CASE("Every scheme tells one order of tokens from another, but NoPE in a si
   for (const Setting& setting : settings) {
     INFO(setting.name);
     const auto scheme = setting.make();
-    const CausalSelfAttention attn =
-        layer(scheme, 2, fused_adds_bias ? AttentionImpl::fused : AttentionImpl::composite);
+    const CausalSelfAttention attn = layer(scheme, 2, AttentionImpl::fused);
     const auto last = [&](const Tensor& tokens) {
       return slice(attn(scheme->on_embedding(tokens, 0)), 1, 3, 4);
     };
@@ -749,7 +744,6 @@ TEST_CASE("A text in a cache is attended to as if whole, under every scheme", "[
   const Tensor x = random({2, 12, 16});
   for (const Setting& setting : settings)
     for (const AttentionImpl implementation : {AttentionImpl::fused, AttentionImpl::composite}) {
-      if (setting.name == std::string("relative") && !fused_adds_bias) continue;
       INFO(setting.name);
       const auto scheme = setting.make();
       const CausalSelfAttention attn = layer(scheme, 2, implementation);
@@ -773,7 +767,6 @@ TEST_CASE("The bias of RelativeBias has the gradient that finite differences say
     return;
   }
   for (const AttentionImpl implementation : {AttentionImpl::fused, AttentionImpl::composite}) {
-    if (implementation == AttentionImpl::fused && !fused_adds_bias) continue;
     const auto scheme = std::make_shared<RelativeBias>(
         RelativeBiasOptions{.heads = 4, .buckets = 6, .max_distance = 8});
     const CausalSelfAttention attn = layer(scheme, 2, implementation);
@@ -800,7 +793,6 @@ TEST_CASE("The bias of RelativeBias has the gradient that finite differences say
 TEST_CASE("A Gpt adopts one relative bias for all its layers, trains, saves and loads it",
           "[nn][position][relative][gpt]") {
   for (const AttentionImpl implementation : {AttentionImpl::fused, AttentionImpl::composite}) {
-    if (implementation == AttentionImpl::fused && !fused_adds_bias) continue;
     const auto make = [&](bool recompute, std::uint64_t seed) {
       return std::make_unique<Gpt>(GptOptions{.vocab = 11,
                                               .layers = 3,
@@ -867,7 +859,6 @@ struct ClippedDistance : Position {
 TEST_CASE("A scheme that attention has never heard of trains", "[nn][position]") {
   // The task: the token before. Without positions no better than a guess among all before.
   for (const AttentionImpl implementation : {AttentionImpl::fused, AttentionImpl::composite}) {
-    if (implementation == AttentionImpl::fused && !fused_adds_bias) continue;
     const auto scheme = std::make_shared<ClippedDistance>(2, 3);
     const CausalSelfAttention attn(
         {.dim = 8, .heads = 2, .position = scheme, .attention = implementation});
