@@ -75,6 +75,20 @@ void Flags::command(const std::string& name, std::string& value, std::string kin
   flags_.back().is_setting = false;
 }
 
+void Flags::toggle(const std::string& name, bool& value, std::string help) {
+  add({.name = name,
+       .kind = "",
+       .help = std::move(help),
+       .standard = "",
+       .expected = "true or false",
+       .set =
+           [&value](const std::string& text) {
+             value = text == "true";
+             return value || text == "false";
+           },
+       .get = [&value] { return Json(value); }});
+}
+
 void Flags::choice(const std::string& name, std::string& value, std::vector<std::string> choices,
                    std::string help) {
   const std::string list = join(choices);
@@ -97,9 +111,12 @@ void Flags::parse(int argc, char** argv) {
   CLI::App app;
   app.allow_extras();  // so that the error for them can be ours
   for (Flag& flag : flags_) {
-    app.add_option(flag.name, flag.text)
-        ->type_name(flag.kind)
-        ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+    if (flag.kind.empty())
+      app.add_flag(flag.name)->each([&flag](const std::string& text) { flag.text = text; });
+    else
+      app.add_option(flag.name, flag.text)
+          ->type_name(flag.kind)
+          ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   }
   try {
     app.parse(argc, argv);
@@ -139,7 +156,8 @@ void Flags::restore(const Json& saved, const std::set<std::string>& changeable,
     if (found == saved.end())
       throw std::runtime_error(source + ": the setting " + in_quotes(flag.key()) + " is missing");
     const Json wanted = flag.get();
-    if (found->is_string() != wanted.is_string() || !flag.set(plain(*found)))
+    if (found->is_string() != wanted.is_string() || found->is_boolean() != wanted.is_boolean() ||
+        !flag.set(plain(*found)))
       throw std::runtime_error(source + ": the setting " + in_quotes(flag.key()) + ": expected " +
                                flag.expected + ", got " + found->dump());
     if (given(flag.name) && flag.get() != wanted)
@@ -164,7 +182,9 @@ std::string Flags::help() const {
   for (const Flag& flag : flags_) {
     if (flag.group != group) text += '\n' + (group = flag.group) + '\n';
     line("  " + flag.name + ' ' + flag.kind,
-         flag.help + (flag.standard.empty() ? "" : " (default: " + flag.standard + ')'));
+         flag.help + (flag.kind.empty() || flag.standard.empty()
+                          ? ""
+                          : " (default: " + flag.standard + ')'));
   }
   text += '\n';
   line("  --help", "Show this and end");

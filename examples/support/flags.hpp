@@ -46,6 +46,8 @@ class Flags {
             std::string standard = "");
   /// The same, but for this call only: it is not among the settings.
   void command(const std::string& name, std::string& value, std::string kind, std::string help);
+  /// A flag without a value, which makes `value` true.
+  void toggle(const std::string& name, bool& value, std::string help);
   void choice(const std::string& name, std::string& value, std::vector<std::string> choices,
               std::string help);
   template <class Number>

@@ -1,0 +1,95 @@
+// What the parts of this study share: its settings, the schemes it compares, and how a small model
+// is trained. Each part measures, adds its rows to the results, draws, and says what it saw.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include <xgrad/xgrad.hpp>
+
+#include "support/output_folder.hpp"
+#include "support/results.hpp"
+
+namespace study {
+
+using namespace xgrad;
+using examples::Results;
+using examples::Row;
+using examples::Rows;
+using examples::cross_table;
+using examples::shown;
+using examples::table;
+
+struct Settings {
+  std::string data, out = "runs/position_study";
+  bool quick = false;
+  std::uint64_t seed = 1;
+  int threads = 1;
+};
+
+/// What a part is given, and leaves its numbers and pictures in.
+struct Context {
+  const Settings& settings;
+  examples::OutputFolder& out;
+  Results results{};
+
+  /// Prints a table under a heading.
+  void show(const std::string& heading, const std::string& table) const;
+  /// Prints a paragraph that says what the tables above show.
+  void read(const std::string& text) const;
+  /// Writes an SVG into the folder.
+  void draw(const std::string& file, const std::string& svg) const;
+};
+
+struct Sizes {
+  std::size_t length, dim, heads;  // length: of the training texts
+};
+
+/// What is compared. A learned table wraps, or it could not be asked about longer texts.
+const std::vector<std::string>& schemes();
+std::shared_ptr<Position> make_scheme(const std::string& name, const Sizes& sizes);
+
+struct Batch {
+  Indices x, y;  // (B, T) each; y is what the model should say at x, or `ignored`
+};
+constexpr std::int64_t ignored = -100;
+
+/// `count` windows of `length` tokens, spread evenly over a text, and what comes next in each.
+Batch windows(const std::vector<std::int64_t>& text, std::size_t count, std::size_t length);
+
+struct Training {
+  std::int64_t steps;
+  double lr, weight_decay;
+};
+/// AdamW with clipping, a short warm-up and a cosine to a tenth. Returns the seconds it took.
+double train(const Gpt& model, const Training& how,
+             const std::function<Batch(std::int64_t step)>& batch_of);
+
+/// As the tables show it; a ratio as a signed percentage; "a, b and c", or "none".
+std::string number(double value);
+std::string percent(double ratio);
+std::string listed(const std::vector<std::string>& names);
+
+// ---- the parts
+
+/// A text for language models, and the sizes of these.
+struct Text {
+  std::vector<std::int64_t> train, held_out;
+  std::size_t vocab;
+};
+constexpr Sizes language{.length = 64, .dim = 64, .heads = 4};
+
+/// 1. What a position scheme does for attention: order-independence, and its loss.
+void measure_order(Context& context);
+/// 2a. How causal attention without positions knows them: the variance of what it averages.
+void measure_variance(Context& context, const Text& text);
+/// 3a. Language models with each scheme, at the training length and beyond it; as trained.
+std::vector<std::shared_ptr<Gpt>> measure_language(Context& context, const Text& text);
+/// 2b. Positions read off the states of these models by a linear probe.
+void measure_probe(Context& context, const std::vector<std::shared_ptr<Gpt>>& models,
+                   const Text& text);
+/// 3b. Tasks that need positions: look back, copy, induction.
+void measure_tasks(Context& context);
+
+}  // namespace study
