@@ -11,6 +11,7 @@
 #include <xgrad/core/recompute.hpp>
 #include <xgrad/core/tape.hpp>
 #include <xgrad/core/tensor.hpp>
+#include <xgrad/models/generate.hpp>
 #include <xgrad/models/gpt.hpp>
 #include <xgrad/models/mlp.hpp>
 #include <xgrad/nn/activation.hpp>

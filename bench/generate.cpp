@@ -16,10 +16,7 @@ int main(int argc, char** argv) {
 
   std::vector<std::int64_t> text;
   session.serve(
-      [&] {
-        text = generate(model, {1},
-                        {.max_tokens = size("tokens"), .context = context, .temperature = 0});
-      },
+      [&] { text = generate(model, {1}, {.max_tokens = size("tokens"), .temperature = 0}); },
       [&] {  // a number for the whole text
         double value = 0;
         for (std::size_t i = 0; i < text.size(); ++i)

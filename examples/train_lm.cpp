@@ -317,7 +317,7 @@ void run(int argc, char** argv) {
       split.validation.begin(), split.validation.begin() + static_cast<std::ptrdiff_t>(s.context));
   const std::string sample = vocabulary.decode(
       generate(model, prompt,
-               {.max_tokens = s.sample, .context = s.context, .temperature = 0.8, .seed = s.seed}));
+               {.max_tokens = s.sample, .temperature = 0.8, .seed = s.seed, .context = s.context}));
   write_file(out / "sample.txt", sample + '\n');
   std::cout << "\n---- sample ----\n"
             << sample << "\n----------------\nresults are in " << s.out

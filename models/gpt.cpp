@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 #include <xgrad/core/pause.hpp>
 #include <xgrad/core/recompute.hpp>
@@ -60,24 +59,36 @@ Gpt::Gpt(GptOptions o)
   }
 }
 
-Tensor Gpt::embed(const Indices& ids, std::size_t start) const {
+/// starts[b]: position of the first token of text b. One for all texts if they agree.
+Tensor Gpt::embed(const Indices& ids, const std::vector<std::size_t>& starts) const {
   require<ShapeError>(ids.dimension() == 2, "Gpt: needs ids (B, T), got ", ids.dimension(),
                       " axes");
   Tensor x = embedding(wte.weight, ids);  // (B, T, D)
-  if (options.position) x = options.position->on_embedding(x, start);
+  if (options.position) {
+    if (std::equal(starts.begin() + 1, starts.end(), starts.begin())) {
+      x = options.position->on_embedding(x, starts.front());
+    } else {
+      std::vector<Tensor> texts = split(x, 1);
+      for (std::size_t b = 0; b < texts.size(); ++b)
+        texts[b] = options.position->on_embedding(texts[b], starts[b]);
+      x = concat(texts);
+    }
+  }
   return drop(x);
 }
 
+Tensor Gpt::head(const Tensor& x) const { return linear(ln_f(x), wte.weight); }
+
 Tensor Gpt::operator()(const Indices& ids, std::size_t start) const {
   const Scope here = enter();
-  Tensor x = embed(ids, start);
+  Tensor x = embed(ids, {start});
   for (std::size_t i = 0; i < h.size(); ++i) {
     const auto block = [&layer = h[i], start](const std::vector<Tensor>& in) {
       return layer(in[0], start);
     };
     x = options.recompute ? checkpoint(block, {x}) : block({x});
   }
-  return linear(ln_f(x), wte.weight);
+  return head(x);
 }
 
 GptCache Gpt::make_cache(std::size_t batch, std::size_t capacity) const {
@@ -87,79 +98,66 @@ GptCache Gpt::make_cache(std::size_t batch, std::size_t capacity) const {
   return cache;
 }
 
-Tensor Gpt::operator()(const Indices& ids, GptCache& cache) const {
-  const Scope here = enter();
+/// What the blocks make of the next tokens, (B, T, D).
+Tensor Gpt::decode(const Indices& ids, GptCache& cache) const {
   require(cache.blocks.size() == h.size(), "Gpt: a cache of ", cache.blocks.size(),
           " blocks for a model of ", h.size());
-  const Pause pause;
-  Tensor x = embed(ids, cache.length());
+  const std::size_t texts = cache.lengths().size();
+  require<ShapeError>(texts > 0 && ids.dimension() == 2 && ids.shape(0) == texts, "Gpt: ids ",
+                      ids.shape(), " do not fit a cache of ", texts, " texts");
+  Tensor x = embed(ids, cache.lengths());
   for (std::size_t i = 0; i < h.size(); ++i) x = h[i](x, cache.blocks[i]);
-  return linear(ln_f(x), wte.weight);
+  return x;
 }
 
-namespace {
-
-/// The next token, drawn by the inverse distribution function, in double, so that the same seed
-/// gives the same text.
-std::int64_t sample(std::span<const real> logits, const GenerateOptions& options, Rng& rng) {
-  require<std::runtime_error>(
-      std::none_of(logits.begin(), logits.end(), [](real v) { return std::isnan(v); }),
-      "generate: the model gives NaN");
-  const std::size_t kept = options.temperature == 0 ? 1
-                           : options.top_k          ? std::min(options.top_k, logits.size())
-                                                    : logits.size();
-  std::vector<std::size_t> order(logits.size());
-  std::iota(order.begin(), order.end(), 0);
-  std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(kept), order.end(),
-                    [&](std::size_t a, std::size_t b) {
-                      return logits[a] > logits[b] || (logits[a] == logits[b] && a < b);
-                    });
-  std::vector<double> cumulative;
-  for (std::size_t i = 0; i < kept; ++i) {
-    const double p = kept == 1
-                         ? 1
-                         : std::exp((static_cast<double>(logits[order[i]]) - logits[order[0]]) /
-                                    options.temperature);
-    cumulative.push_back(p + (i ? cumulative.back() : 0));
-  }
-  const double u = rng.uniform64() * cumulative.back();
-  const auto chosen =
-      std::upper_bound(cumulative.begin(), cumulative.end() - 1, u) - cumulative.begin();
-  return static_cast<std::int64_t>(order[static_cast<std::size_t>(chosen)]);
-}
-
-/// The last `count` of the tokens, (1, count).
-Indices last(const std::vector<std::int64_t>& tokens, std::size_t count) {
-  Indices ids = Indices::from_shape({1, count});
-  std::copy(tokens.end() - static_cast<std::ptrdiff_t>(count), tokens.end(), ids.begin());
-  return ids;
-}
-
-}  // namespace
-
-std::vector<std::int64_t> generate(const Gpt& model, std::vector<std::int64_t> tokens,
-                                   const GenerateOptions& options) {
-  require(!tokens.empty(), "generate: the prompt is empty");
-  require(options.context > 0, "generate: the context must be at least 1");
-  require(options.temperature >= 0 && std::isfinite(options.temperature),
-          "generate: temperature must be >= 0, got ", options.temperature);
+Tensor Gpt::operator()(const Indices& ids, GptCache& cache) const {
+  const Scope here = enter();
   const Pause pause;
-  Rng rng(options.seed);
-  const Position* position = model.options.position.get();
-  const std::size_t context =
-      std::min(options.context,
-               position ? position->max_length().value_or(options.context) : options.context);
-  const std::size_t prompt = tokens.size(), end = prompt + options.max_tokens;
-  GptCache cache = model.make_cache(1, std::min(context, end));
-  while (tokens.size() < end) {
-    // In a window that moves, every token changes its position: then nothing in the cache serves.
-    const Tensor logits = tokens.size() <= context
-                              ? model(last(tokens, tokens.size() - cache.length()), cache)
-                              : model(last(tokens, context));
-    const std::size_t vocab = model.options.vocab;
-    tokens.push_back(sample(std::span(logits.data() + logits.size() - vocab, vocab), options, rng));
+  return head(decode(ids, cache));
+}
+
+Tensor Gpt::next(const std::vector<std::span<const std::int64_t>>& texts, GptCache& cache) const {
+  const Scope here = enter();
+  const Pause pause;
+  std::size_t longest = 0;
+  for (const auto& text : texts) {
+    require(!text.empty(), "Gpt: next() needs a new token of every text");
+    longest = std::max(longest, text.size());
   }
-  return {tokens.begin() + static_cast<std::ptrdiff_t>(prompt), tokens.end()};
+  Indices ids = Indices::from_shape({texts.size(), longest}),
+          last = Indices::from_shape({texts.size()});
+  std::fill(ids.begin(), ids.end(), 0);  // any token will do as padding
+  for (std::size_t b = 0; b < texts.size(); ++b) {
+    std::copy(texts[b].begin(), texts[b].end(), ids.data() + b * longest);
+    last(b) = static_cast<std::int64_t>(b * longest + texts[b].size() - 1);
+  }
+  const Tensor x = decode(ids, cache);
+  std::vector<std::size_t> lengths = cache.lengths();
+  for (std::size_t b = 0; b < texts.size(); ++b) lengths[b] -= longest - texts[b].size();
+  cache.truncate(lengths);
+  return head(index_select(flatten(x, 0, 1), 0, last));
+}
+
+void GptCache::truncate(const std::vector<std::size_t>& to) {
+  require(to.size() == lengths().size(), "GptCache: ", to.size(), " lengths for ", lengths().size(),
+          " texts");
+  for (std::size_t b = 0; b < to.size(); ++b)
+    require(to[b] <= lengths()[b], "GptCache: text ", b, " has ", lengths()[b],
+            " tokens, and cannot be cut to ", to[b]);
+  for (KeyValueCache& block : blocks) block.lengths = to;
+}
+
+void GptCache::keep(const std::vector<std::size_t>& texts) {
+  const Pause pause;
+  Indices rows = Indices::from_shape({texts.size()});
+  std::copy(texts.begin(), texts.end(), rows.begin());
+  for (KeyValueCache& block : blocks) {
+    block.keys = index_select(block.keys, 0, rows);
+    block.values = index_select(block.values, 0, rows);
+    std::vector<std::size_t> lengths;
+    for (const std::size_t b : texts) lengths.push_back(block.lengths[b]);
+    block.lengths = std::move(lengths);
+  }
 }
 
 }  // namespace xgrad::inline XGRAD_PRECISION

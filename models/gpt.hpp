@@ -1,6 +1,10 @@
 // Gpt: the decoder-only transformer, with any position scheme.
 #pragma once
 
+#include <cstdint>
+#include <span>
+#include <vector>
+
 #include <xgrad/nn/attention.hpp>
 #include <xgrad/nn/embedding.hpp>
 #include <xgrad/nn/feedforward.hpp>
@@ -36,7 +40,14 @@ struct GptBlock : Module {
 /// What the blocks remember of the tokens that they have seen.
 struct GptCache {
   std::vector<KeyValueCache> blocks;
-  std::size_t length() const { return blocks.front().lengths.front(); }
+
+  /// Tokens of each text so far.
+  const std::vector<std::size_t>& lengths() const { return blocks.front().lengths; }
+  /// Forgets all but the first lengths[b] tokens of each text b. Throws std::invalid_argument for
+  /// more than there are.
+  void truncate(const std::vector<std::size_t>& lengths);
+  /// Forgets all texts but these, which are 0, 1, … from then on.
+  void keep(const std::vector<std::size_t>& texts);
 };
 
 /// GPT-2's architecture and parameter names (Radford et al. 2019): embedding, blocks, final norm,
@@ -49,9 +60,15 @@ struct Gpt : Module {
   /// Logits of the next token at every position. ids (B, T) -> (B, T, vocab). `start`: position of
   /// the first token.
   Tensor operator()(const Indices& ids, std::size_t start = 0) const;
-  /// The same for the next tokens of texts whose earlier ones are in the cache, which these join.
-  /// Costs what the new tokens cost. Nothing is recorded.
+  /// The same for the next tokens of texts whose earlier ones are in the cache, which these join:
+  /// text b's stand at positions cache.lengths()[b], …. Costs what the new tokens cost. Nothing is
+  /// recorded.
   Tensor operator()(const Indices& ids, GptCache& cache) const;
+  /// Logits of the one token that follows each text, (B, vocab), after text b has gone on by the
+  /// tokens of texts[b], at least one. Texts may differ in their number: those with fewer are
+  /// padded on the right, where no token of theirs sees it, and the cache forgets the padding. It
+  /// costs what tokens cost, and needs room in the cache. Nothing is recorded.
+  Tensor next(const std::vector<std::span<const std::int64_t>>& texts, GptCache& cache) const;
   /// An empty cache for `batch` texts of up to `capacity` tokens.
   GptCache make_cache(std::size_t batch, std::size_t capacity) const;
 
@@ -62,23 +79,9 @@ struct Gpt : Module {
   LayerNorm ln_f;
 
  private:
-  Tensor embed(const Indices& ids, std::size_t start) const;
+  Tensor embed(const Indices& ids, const std::vector<std::size_t>& starts) const;
+  Tensor decode(const Indices& ids, GptCache& cache) const;
+  Tensor head(const Tensor& x) const;
 };
-
-struct GenerateOptions {
-  std::size_t max_tokens = 100;
-  std::size_t context =
-      64;  ///< the model sees at most this many of the last tokens, or its max_length
-  double temperature = 1;  ///< > 0; 0 picks the likeliest token
-  std::size_t top_k = 0;   ///< sample among the k likeliest; 0: all
-  std::uint64_t seed = 0;
-};
-
-/// Continues `prompt` (at least one token) by max_tokens sampled tokens, which are returned without
-/// it. Each token costs what it alone costs, thanks to a cache, until the context is full; from
-/// then on the window moves, and all of it runs for every token. Call model.eval() first if the
-/// model has dropout. Throws std::runtime_error if the model gives NaN.
-std::vector<std::int64_t> generate(const Gpt& model, std::vector<std::int64_t> prompt,
-                                   const GenerateOptions& options);
 
 }  // namespace xgrad::inline XGRAD_PRECISION

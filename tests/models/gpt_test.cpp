@@ -1,5 +1,5 @@
-// Gpt: gradients, causality, training, memory, threads and generation. That it is GPT-2 is
-// reference_test.cpp's.
+// Gpt: gradients, causality, training, memory and threads. That it is GPT-2 is
+// reference_test.cpp's; its cache and generation are generate_test.cpp's.
 #include <xgrad/models/gpt.hpp>
 
 #include <algorithm>
@@ -10,70 +10,14 @@
 #include <string>
 #include <vector>
 
-#include <xgrad/core/parallel.hpp>
-#include <xgrad/core/tape.hpp>
-#include <xgrad/nn/position.hpp>
-#include <xgrad/optim/adam.hpp>
-
 #include "catch.hpp"
 #include "error_of.hpp"
+#include "models/tiny_gpt.hpp"
 
 using namespace xgrad;
+using namespace xgrad::testing;
 
 namespace {
-
-const std::vector<std::string> schemes = position_names();
-
-GptOptions tiny(const std::string& position, std::size_t layers = 1) {
-  return {.vocab = 11,
-          .layers = layers,
-          .heads = 2,
-          .dim = 16,
-          .position = make_position(position, {.length = 16, .dim = 16, .heads = 2})};
-}
-
-Indices random_ids(std::size_t B, std::size_t T, std::size_t vocab, std::uint64_t seed = 1) {
-  Rng rng(seed);
-  Indices ids = Indices::from_shape({B, T});
-  for (std::int64_t& id : ids) id = static_cast<std::int64_t>(rng.below(vocab));
-  return ids;
-}
-
-/// One row: (1, T).
-Indices one_row(const std::vector<std::int64_t>& tokens) {
-  Indices ids = Indices::from_shape({1, tokens.size()});
-  std::copy(tokens.begin(), tokens.end(), ids.begin());
-  return ids;
-}
-
-/// Mean loss of predicting `targets`, with gradients left in the parameters.
-real backward(const Gpt& model, const Indices& ids, const Indices& targets) {
-  Tape tape;
-  const Tensor loss = cross_entropy(model(ids), targets);
-  tape.backward(loss);
-  return loss.item();
-}
-
-std::vector<real> train(const Gpt& model, const Indices& ids, const Indices& targets, int steps,
-                        double lr = 1e-2) {
-  AdamW optimizer(model.parameters(), {.lr = lr});
-  std::vector<real> losses;
-  for (int step = 0; step < steps; ++step) {
-    losses.push_back(backward(model, ids, targets));
-    optimizer.step();
-    optimizer.zero_grad();
-  }
-  return losses;
-}
-
-bool same(const Tensor& a, const Tensor& b) {
-  return a.shape() == b.shape() && std::equal(a.data(), a.data() + a.size(), b.data());
-}
-
-struct RestoreThreads {
-  ~RestoreThreads() { set_num_threads(before); }
-  const int before = num_threads();
-};
 
 /// A scheme made up here: tokens fade with their position, at a rate that is learned per feature,
 /// and far ones are seen less.
@@ -318,19 +262,6 @@ TEST_CASE("A Gpt in evaluation mode drops nothing, whatever its dropout",
   CHECK(same(model(ids), plain(ids)));
 }
 
-TEST_CASE("A tiny Gpt memorises a sequence and recites it", "[models][gpt][generate]") {
-  const std::vector<std::int64_t> text{3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9, 7, 9, 3};
-  const Indices ids = one_row({text.begin(), text.end() - 1}),
-                targets = one_row({text.begin() + 1, text.end()});
-  for (const std::string& scheme : schemes) {
-    INFO(scheme);
-    const Gpt model(tiny(scheme, 2));
-    CHECK(train(model, ids, targets, 120).back() < real(0.1));
-    CHECK(generate(model, {3, 1}, {.max_tokens = 14, .context = 16, .temperature = 0}) ==
-          std::vector<std::int64_t>(text.begin() + 2, text.end()));
-  }
-}
-
 TEST_CASE("After the first training step a Gpt asks the system for no more tensor storage",
           "[models][gpt][memory]") {
   GptOptions options = tiny("rope", 2);
@@ -368,157 +299,6 @@ TEST_CASE("Training a Gpt gives the same losses for any number of threads, and a
     CHECK(losses == first);
     CHECK(losses.back() < losses.front());
   }
-}
-
-TEST_CASE("generate repeats itself for a seed, and follows the likeliest token at temperature 0",
-          "[models][gpt][generate]") {
-  const Gpt model(tiny("rope"));
-  const std::vector<std::int64_t> prompt{1, 2, 3};
-  const auto text = [&](const GenerateOptions& options) {
-    return generate(model, prompt, options);
-  };
-  const auto sampled = text({.max_tokens = 30, .seed = 1});
-  CHECK(sampled.size() == 30);
-  CHECK(text({.max_tokens = 30, .seed = 1}) == sampled);
-  CHECK(text({.max_tokens = 30, .seed = 2}) != sampled);
-  CHECK(text({.max_tokens = 0}).empty());
-
-  std::vector<std::int64_t> tokens = prompt;
-  for (int i = 0; i < 10; ++i) {
-    const Tensor logits = model(one_row(tokens));
-    const real* last = logits.data() + (tokens.size() - 1) * 11;
-    tokens.push_back(std::max_element(last, last + 11) - last);
-  }
-  const std::vector<std::int64_t> likeliest(tokens.begin() + 3, tokens.end());
-  CHECK(text({.max_tokens = 10, .temperature = 0}) == likeliest);
-  CHECK(text({.max_tokens = 10, .temperature = 0, .seed = 9}) == likeliest);
-  CHECK(text({.max_tokens = 10, .top_k = 1, .seed = 9}) == likeliest);
-  CHECK(text({.max_tokens = 10, .temperature = 1e-9}) == likeliest);
-}
-
-TEST_CASE("generate samples with the model's probabilities, among the top k",
-          "[models][gpt][generate]") {
-  Gpt model(tiny("nope"));
-  for (real& value : model.wte.weight.mutable_array())
-    value *= 30;  // from nearly uniform to clear preferences
-  const Tensor logits = reshape(model(one_row({4})), {11}) / real(2);
-  const Tensor p = softmax(logits);
-  std::vector<int> seen(11, 0), seen_top(11, 0);
-  for (std::uint64_t seed = 0; seed < 1000; ++seed) {
-    ++seen[static_cast<std::size_t>(
-        generate(model, {4}, {.max_tokens = 1, .temperature = 2, .seed = seed})[0])];
-    ++seen_top[static_cast<std::size_t>(
-        generate(model, {4}, {.max_tokens = 1, .temperature = 2, .top_k = 3, .seed = seed})[0])];
-  }
-  std::vector<real> sorted(p.data(), p.data() + 11);
-  std::sort(sorted.rbegin(), sorted.rend());
-  for (std::size_t i = 0; i < 11; ++i) {
-    const double expected = p.data()[i], deviation = std::sqrt(expected * (1 - expected) / 1000);
-    CHECK_THAT(seen[i] / 1000.0, WithinAbs(expected, 4 * deviation + 1e-3));
-    const double top =
-        p.data()[i] >= sorted[2] ? expected / (sorted[0] + sorted[1] + sorted[2]) : 0;
-    CHECK_THAT(seen_top[i] / 1000.0, WithinAbs(top, 4 * std::sqrt(top * (1 - top) / 1000)));
-  }
-}
-
-TEST_CASE("a Gpt with a cache gives the logits of the whole text, however it is cut",
-          "[models][gpt][generate]") {
-  for (const std::string& position : schemes)
-    for (const std::size_t kv_heads : {1, 2}) {
-      GptOptions options = tiny(position, 2);
-      options.kv_heads = kv_heads;
-      const Gpt model(options);
-      const Indices ids = random_ids(2, 13, 11);
-      const Tensor whole = model(ids);
-      for (const std::vector<std::size_t>& cuts : std::vector<std::vector<std::size_t>>{
-               {13}, {1, 12}, {5, 1, 7}, std::vector<std::size_t>(13, 1)}) {
-        GptCache cache = model.make_cache(2, 16);
-        std::size_t start = 0;
-        for (const std::size_t count : cuts) {
-          const auto first = static_cast<std::int64_t>(start);
-          Indices part = Indices::from_shape({2, count});
-          for (std::size_t b = 0; b < 2; ++b)
-            for (std::size_t t = 0; t < count; ++t) part(b, t) = ids(b, start + t);
-          const Tensor logits = model(part, cache);
-          const Tensor expected = slice(whole, 1, first, first + static_cast<std::int64_t>(count));
-          INFO(position << ", " << kv_heads << " key heads, " << cuts.size() << " parts");
-          REQUIRE(logits.shape() == expected.shape());
-          for (std::size_t i = 0; i < logits.size(); ++i)
-            REQUIRE_THAT(logits.data()[i],
-                         WithinAbs(expected.data()[i], sizeof(real) == 8 ? 1e-13 : 1e-5));
-          start += count;
-        }
-        CHECK(cache.length() == 13);
-      }
-    }
-}
-
-TEST_CASE("a cache says what does not fit it", "[models][gpt][generate]") {
-  const Gpt model(tiny("rope", 2));
-  GptCache cache = model.make_cache(1, 4);
-  model(one_row({1, 2, 3}), cache);
-  CHECK(error_of<ShapeError>([&] {
-          model(one_row({1, 2}), cache);
-        }) == "cached_attention: 5 tokens are more than the cache (1, 2, 4, 8) has room for");
-  CHECK(cache.length() == 3);
-  GptCache wide = model.make_cache(2, 4);
-  CHECK(
-      error_of<ShapeError>([&] { model(one_row({1}), wide); }) ==
-      "cached_attention: a cache of keys (2, 2, 4, 8), values (2, 2, 4, 8) and 2 lengths does not "
-      "fit (1, 2, capacity, 8)");
-  GptCache small = Gpt(tiny("rope", 1)).make_cache(1, 4);
-  CHECK(error_of<std::invalid_argument>([&] { model(one_row({1}), small); }) ==
-        "Gpt: a cache of 1 blocks for a model of 2");
-  const CausalSelfAttention layer({.dim = 8, .heads = 2, .dropout = 0.5});
-  KeyValueCache one = layer.make_cache(1, 4);
-  CHECK(error_of<std::logic_error>([&] {
-          layer(zeros({1, 1, 8}), one);
-        }) == "CausalSelfAttention: dropout and a cache; call eval() first");
-  KeyValueCache none;
-  CHECK(error_of<std::invalid_argument>([&] {
-          cached_attention(zeros({1, 1, 6}), 1, 1, none);
-        }) == "cached_attention: the cache has no room");
-  KeyValueCache other{.keys = zeros({1, 1, 4, 2}), .values = zeros({1, 1, 4, 2}), .lengths = {0}};
-  Rng rng(1);
-  CHECK(error_of<std::invalid_argument>([&] {
-          cached_attention(zeros({1, 1, 6}), 1, 1, other, {.dropout = 0.5, .rng = &rng});
-        }) == "cached_attention: knows neither dropout nor padding");
-  Tape tape;
-  CHECK(error_of<std::logic_error>([&] {
-          cached_attention(zeros({1, 1, 6}).requires_grad_(), 1, 1, other);
-        }) == "cached_attention: has no gradient; pause the tape or detach()");
-  CHECK(error_of<ShapeError>([&] {
-          cached_attention(zeros({1, 6}), 1, 1, other);
-        }) ==
-        "cached_attention: qkv (1, 6) does not fit (B, T, 3 d) for 1 heads and twice 1 key heads");
-}
-
-TEST_CASE("generate looks at the last tokens of its context only", "[models][gpt][generate]") {
-  const Gpt model(tiny("rope"));
-  const auto text = [&](std::vector<std::int64_t> prompt) {
-    return generate(model, std::move(prompt), {.max_tokens = 20, .context = 4, .seed = 3});
-  };
-  CHECK(text({9, 8, 7, 1, 2, 3, 4}) == text({1, 2, 3, 4}));
-  // A learned table of 16 limits the context to 16 by itself.
-  CHECK(generate(Gpt(tiny("learned")), {1}, {.max_tokens = 30}).size() == 30);
-}
-
-TEST_CASE("generate records nothing and checks its settings", "[models][gpt][generate]") {
-  const Gpt model(tiny("rope"));
-  Tape tape;
-  generate(model, {1}, {.max_tokens = 2});
-  CHECK(tape.size() == 0);
-  CHECK(error_of<std::invalid_argument>([&] { generate(model, {}, {}); }) ==
-        "generate: the prompt is empty");
-  CHECK(error_of<std::invalid_argument>([&] { generate(model, {1}, {.context = 0}); }) ==
-        "generate: the context must be at least 1");
-  CHECK(error_of<std::invalid_argument>([&] { generate(model, {1}, {.temperature = -1}); }) ==
-        "generate: temperature must be >= 0, got -1");
-  CHECK_THROWS_AS(generate(model, {11}, {}), std::invalid_argument);
-  Gpt broken(tiny("nope"));
-  broken.wte.weight.mutable_data()[0] = std::numeric_limits<real>::quiet_NaN();
-  CHECK(error_of<std::runtime_error>([&] { generate(broken, {1}, {}); }) ==
-        "generate: the model gives NaN");
 }
 
 TEST_CASE("recomputing blocks changes no bit of a gradient and lowers the peak",
