@@ -13,6 +13,7 @@
 #include "support/corpus.hpp"
 #include "support/flags.hpp"
 #include "support/interrupt.hpp"
+#include "support/language_model.hpp"
 #include "support/metrics.hpp"
 #include "support/output_folder.hpp"
 #include "support/program.hpp"
@@ -25,11 +26,11 @@ using Json = Flags::Json;
 
 // ---- settings -----------------------------------------------------------------------------------
 
-struct Settings {
-  std::string data, out = "runs/demo", position = "rope";
-  std::size_t layers = 4, heads = 4, dim = 128, context = 64, batch = 12;
+struct Settings : ModelSettings {
+  std::string data, out = "runs/demo";
+  std::size_t batch = 12;
   std::int64_t steps = 2000, decay_steps = 0, warmup = 100, eval_every = 250;
-  double lr = 1e-3, dropout = 0;
+  double lr = 1e-3;
   std::uint64_t seed = 1337;
   int threads = std::min(num_threads(), 256);
   std::size_t sample = 500;
@@ -65,13 +66,7 @@ CommandLine parse(int argc, char** argv) {
       "Continue the run in this folder, exactly and with its settings; only --data "
       "(the same text elsewhere), --steps, --eval-every, --threads and --sample may change");
   flags.number("--sample", s.sample, {0, 1'000'000}, "Characters to write at the end");
-  flags.group("Model");
-  flags.choice("--position", s.position, position_names(), "How the model knows positions");
-  flags.number("--layers", s.layers, {1, 1000}, "Transformer blocks");
-  flags.number("--heads", s.heads, {1, 1000}, "Attention heads per block; must divide --dim");
-  flags.number("--dim", s.dim, {1, 100'000}, "Width");
-  flags.number("--context", s.context, {1, 1'000'000}, "Characters that the model sees at once");
-  flags.number("--dropout", s.dropout, {0, 0.99}, "Share of activations dropped in training");
+  declare_model(flags, s);
   flags.group("Training");
   flags.number("--batch", s.batch, {1, 1'000'000}, "Windows of text per step");
   flags.number("--steps", s.steps, {1, many}, "Training steps in all");
@@ -92,14 +87,11 @@ CommandLine parse(int argc, char** argv) {
 
   Json resumed;
   if (!resume.empty()) {
-    const std::string path = resume + "/config.json";
-    resumed = Json::parse(read_file(path), nullptr, /*allow_exceptions=*/false);
-    require<std::runtime_error>(
-        resumed.is_object() && resumed.contains("settings") && resumed["settings"].is_object(), '"',
-        path, "\" is not the config of a run");
+    resumed = read_config(resume);
     resumed["settings"]["out"] = resume;  // it may have been moved
     flags.restore(resumed["settings"],
-                  {"--data", "--steps", "--eval-every", "--threads", "--sample"}, path);
+                  {"--data", "--steps", "--eval-every", "--threads", "--sample"},
+                  resume + "/config.json");
   }
   const auto check = [](bool fine, const auto&... text) { require<UsageError>(fine, text...); };
   check(s.dim % s.heads == 0, "--dim ", s.dim, " is not divisible by --heads ", s.heads);
@@ -223,15 +215,7 @@ void run(int argc, char** argv) {
       4 * (12 * layers * dim * dim + vocab * dim) + tokens * (8 * layers * dim + vocab);
   require_memory(floats * sizeof(real), "the model and its batch");
 
-  Gpt model(
-      {.vocab = vocabulary.size(),
-       .layers = s.layers,
-       .heads = s.heads,
-       .dim = s.dim,
-       .dropout = s.dropout,
-       .bias = false,
-       .position = make_position(s.position, {.length = s.context, .dim = s.dim, .heads = s.heads}),
-       .seed = s.seed});
+  Gpt model = make_model(s, vocabulary.size(), s.seed);
   ParameterGroup matrices, vectors{.weight_decay = 0};
   for (const Tensor& parameter : model.parameters())
     (parameter.ndim() >= 2 ? matrices : vectors).parameters.push_back(parameter);

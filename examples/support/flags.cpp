@@ -58,15 +58,22 @@ void Flags::add(Flag flag) {
   flags_.push_back(std::move(flag));
 }
 
-void Flags::path(const std::string& name, std::string& value, std::string kind, std::string help,
+void Flags::text(const std::string& name, std::string& value, std::string help,
                  std::string standard) {
   add({.name = name,
-       .kind = std::move(kind),
+       .kind = "TEXT",
        .help = std::move(help),
        .standard = std::move(standard),
-       .expected = "a path",
+       .expected = "a text",
        .set = [&value](const std::string& text) { return value = text, true; },
        .get = [&value] { return Json(value); }});
+}
+
+void Flags::path(const std::string& name, std::string& value, std::string kind, std::string help,
+                 std::string standard) {
+  text(name, value, std::move(help), std::move(standard));
+  flags_.back().kind = std::move(kind);
+  flags_.back().expected = "a path";
 }
 
 void Flags::command(const std::string& name, std::string& value, std::string kind,

@@ -41,6 +41,9 @@ class Flags {
   /// The heading in --help of the flags that follow.
   void group(std::string title) { group_ = std::move(title); }
 
+  /// Any text but an empty one.
+  void text(const std::string& name, std::string& value, std::string help,
+            std::string standard = "");
   /// A name of a file or folder. `standard` says what the default means, where its value does not.
   void path(const std::string& name, std::string& value, std::string kind, std::string help,
             std::string standard = "");

@@ -1,32 +1,11 @@
 // The training program from outside: what it writes, that it repeats itself and goes on exactly,
 // and what it says to wrong input. Models are tiny; what a model learns is tested elsewhere.
 #include "catch.hpp"
-#include "program.hpp"
+#include "tiny_run.hpp"
 
 using namespace program;
 
 namespace {
-
-const std::string tiny =
-    " --layers 2 --heads 2 --dim 8 --context 8 --batch 4 --lr 0.01 --sample 20 ";
-
-/// About 7000 characters of an arithmetic that a model can begin to learn in a few steps.
-std::string small_text() {
-  std::string text;
-  for (int i = 0; i < 500; ++i)
-    text += std::to_string(i % 10) + " plus 1 is " + std::to_string(i % 10 + 1) + ".\n";
-  return text;
-}
-
-struct Lab : Folder {
-  Lab() { write("text.txt", small_text()); }
-  Result train(const std::string& flags) const {
-    return run(*this, "\"$BIN/train_lm\" --data text.txt" + tiny + flags);
-  }
-  Result resume(const std::string& flags) const {
-    return run(*this, "\"$BIN/train_lm\" --resume " + flags);
-  }
-};
 
 /// Losses by step, as they stand in the file: equal text is equal bits.
 std::map<int, std::pair<std::string, std::string>> losses(const fs::path& run) {
@@ -34,15 +13,6 @@ std::map<int, std::pair<std::string, std::string>> losses(const fs::path& run) {
   for (const Json& line : json_lines(run / "metrics.jsonl"))
     result[line["step"]] = {line["train_loss"].dump(), line["val_loss"].dump()};
   return result;
-}
-
-/// One line on stderr that begins with the program's name and contains `text`.
-void require_one_line(const Result& result, int status, const std::string& text) {
-  CAPTURE(result.out, result.err);
-  CHECK(result.status == status);
-  CHECK_THAT(result.err, Contains(text));
-  CHECK(result.err.starts_with("train_lm: "));
-  CHECK(result.err.find('\n') == result.err.size() - 1);
 }
 
 }  // namespace
@@ -84,10 +54,10 @@ TEST_CASE("a run leaves its metrics, picture, model, settings and sample", "[tra
     settings.push_back(item.key());
     CHECK_THAT(result.out, Contains(item.key() + " "));
   }
-  CHECK(settings == std::vector<std::string>{"data", "out", "sample", "position", "layers", "heads",
-                                             "dim", "context", "dropout", "batch", "steps", "lr",
-                                             "warmup", "decay_steps", "eval_every", "seed",
-                                             "threads"});
+  CHECK(settings == std::vector<std::string>{"data", "out", "sample", "position", "attention",
+                                             "layers", "heads", "dim", "context", "dropout",
+                                             "batch", "steps", "lr", "warmup", "decay_steps",
+                                             "eval_every", "seed", "threads"});
   CHECK(config["settings"]["data"] == lab / "text.txt");
   CHECK(config["settings"]["dim"] == 8);
 
@@ -107,6 +77,38 @@ TEST_CASE("every position scheme trains, into folders made with their parents", 
   }
 }
 
+TEST_CASE("attention put together from simple operations learns the same, to rounding",
+          "[train_lm]") {
+  const Lab lab;
+  const std::string flags = "--steps 20 --eval-every 10 ";
+  REQUIRE(lab.train(flags + "--out fused").status == 0);
+  REQUIRE(lab.train(flags + "--attention composite --out composite").status == 0);
+  const auto fused = json_lines(lab.path / "fused/metrics.jsonl"),
+             composite = json_lines(lab.path / "composite/metrics.jsonl");
+  CHECK_THAT(composite[1]["val_loss"].get<double>(),
+             WithinRel(fused[1]["val_loss"].get<double>(), 1e-4));
+  CHECK(contents(lab.path / "fused/model.safetensors") !=
+        contents(lab.path / "composite/model.safetensors"));
+  CHECK(Json::parse(contents(lab.path / "composite/config.json"))["settings"]["attention"] ==
+        "composite");
+  require_one_line(lab.resume("fused --steps 30 --attention composite"), 2,
+                   "--attention was fused in that run and cannot become composite");
+}
+
+TEST_CASE("a run from before the attention could be chosen goes on with the fused one",
+          "[train_lm]") {
+  const Lab lab;
+  const std::string flags = "--decay-steps 20 --eval-every 4 ";
+  REQUIRE(lab.train(flags + "--steps 20 --out whole").status == 0);
+  REQUIRE(lab.train(flags + "--steps 12 --out parts").status == 0);
+  Json config = Json::parse(contents(lab.path / "parts/config.json"));
+  CHECK(config["settings"].erase("attention") == 1);
+  lab.write("parts/config.json", config.dump());
+  REQUIRE(lab.resume("parts --steps 20").status == 0);
+  CHECK(losses(lab.path / "whole") == losses(lab.path / "parts"));
+  CHECK(Json::parse(contents(lab.path / "parts/config.json"))["settings"]["attention"] == "fused");
+}
+
 TEST_CASE("without a text it learns the source of xtensor", "[train_lm]") {
   const Lab lab;
   const Result result = run(lab, "\"$BIN/train_lm\"" + tiny + "--steps 1 --out run");
@@ -123,9 +125,10 @@ TEST_CASE("--help explains every flag with its default", "[train_lm]") {
   CHECK(result.status == 0);
   CHECK(result.err.empty());
   for (const char* flag :
-       {"--data FILE", "--out DIR", "--resume DIR", "--sample N", "--position NAME", "--layers N",
-        "--heads N", "--dim N", "--context N", "--dropout X", "--batch N", "--steps N", "--lr X",
-        "--warmup N", "--decay-steps N", "--eval-every N", "--seed N", "--threads N", "--help"})
+       {"--data FILE",      "--out DIR",      "--resume DIR", "--sample N",  "--position NAME",
+        "--attention NAME", "--layers N",     "--heads N",    "--dim N",     "--context N",
+        "--dropout X",      "--batch N",      "--steps N",    "--lr X",      "--warmup N",
+        "--decay-steps N",  "--eval-every N", "--seed N",     "--threads N", "--help"})
     CHECK_THAT(result.out, Contains(flag));
   std::string words;  // of the help, whatever lines they stand in
   std::istringstream in(result.out);
