@@ -75,7 +75,8 @@ TEST_CASE("a Gpt with a cache gives the logits of the whole text, however it is 
           "[models][gpt][generate]") {
   for (const std::string& position : schemes)
     for (const std::size_t kv_heads : {1, 2})
-      for (const AttentionWindow window : {AttentionWindow{}}) {
+      for (const AttentionWindow window :
+           {AttentionWindow{}, AttentionWindow{4}, AttentionWindow{3, 2}}) {
         GptOptions options = tiny(position, 2);
         options.kv_heads = kv_heads;
         options.window = window;
@@ -226,7 +227,8 @@ TEST_CASE("top-p keeps the fewest likeliest tokens whose mass reaches it", "[gen
   check_near(chosen(p, {.top_p = 0.7}), {0, 0.5 / 0.8, 0, 0.3 / 0.8});
   check_near(chosen(p, {.top_p = 0.4}), {0, 1, 0, 0});
   check_near(chosen(p, {.top_p = 1e-9}), {0, 1, 0, 0});
-  check_near(chosen({0.25, 0.25, 0.25, 0.25}, {.top_p = 0.45}), {0.5, 0.5, 0, 0});
+  for (const double half : {0.45, 0.5})
+    check_near(chosen({0.25, 0.25, 0.25, 0.25}, {.top_p = half}), {0.5, 0.5, 0, 0});
   check_near(chosen(p, {.top_p = std::nextafter(1, 0)}), p);
 }
 
@@ -449,6 +451,9 @@ TEST_CASE("a text ends with the first of its stop tokens", "[models][gpt][genera
     CHECK(generate(model, {1}, {.max_tokens = 40, .seed = 2, .stop = stop}) ==
           Tokens(whole.begin(), at == whole.end() ? at : at + 1));
   }
+  // With a context and a stop token, a text needs no other end.
+  const GenerateOptions endless{.max_tokens = SIZE_MAX, .stop = {5}, .context = 4};
+  CHECK(generate(model, {1}, endless).back() == 5);
   // A stop token in the prompt is none.
   CHECK(generate(model, {1}, {.max_tokens = 3, .temperature = 0, .stop = {1}}).size() > 0);
 }
@@ -478,22 +483,22 @@ TEST_CASE("tokens arrive as they come, step by step and text by text", "[models]
   CHECK(heard.size() == 4);
 }
 
-TEST_CASE("the repetition penalty counts the prompt and all that came, seen or not",
+TEST_CASE("the repetition penalty counts the prompt and all that came, in sight or not",
           "[models][gpt][generate]") {
   const HalfTrained trained(tiny("rope"));
-  const GenerateOptions options{
-      .max_tokens = 20, .temperature = 0, .repetition_penalty = 1.7, .context = 3};
-  Tokens tokens{1, 2, 3, 4, 5};
-  while (tokens.size() < 25) {
+  const GenerateOptions plain{.max_tokens = 20, .temperature = 0, .context = 3};
+  GenerateOptions penalised = plain;
+  penalised.repetition_penalty = 1.7;
+  const Tokens prompt = generate(trained.model, {1}, plain);  // tokens that are likely
+  Tokens tokens = prompt;
+  while (tokens.size() < prompt.size() + 20) {
     const Tensor logits = trained.model(one_row({tokens.end() - 3, tokens.end()}));
-    const std::vector<double> p = next_token_probabilities(row(logits, 0, 2), tokens, options);
+    const std::vector<double> p = next_token_probabilities(row(logits, 0, 2), tokens, penalised);
     tokens.push_back(std::max_element(p.begin(), p.end()) - p.begin());
   }
-  const Tokens text = generate(trained.model, {1, 2, 3, 4, 5}, options);
-  CHECK(text == Tokens(tokens.begin() + 5, tokens.end()));
-  GenerateOptions without = options;
-  without.repetition_penalty = 1;
-  CHECK(generate(trained.model, {1, 2, 3, 4, 5}, without) != text);
+  const Tokens text = generate(trained.model, prompt, penalised);
+  CHECK(text == Tokens(tokens.begin() + 20, tokens.end()));
+  CHECK(text != generate(trained.model, prompt, plain));
 }
 
 TEST_CASE("past its context a text goes on from its last tokens, read anew",
@@ -521,6 +526,33 @@ TEST_CASE("past its context a text goes on from its last tokens, read anew",
               {.max_tokens = 30, .temperature = 0, .context = static_cast<std::size_t>(context)}) ==
           Tokens(tokens.begin() + 1, tokens.end()));
   }
+}
+
+TEST_CASE("a window stands in for the model's own", "[models][gpt][generate][window]") {
+  for (const std::string& scheme : schemes)
+    for (const AttentionWindow window : {AttentionWindow{4}, AttentionWindow{3, 2}}) {
+      CAPTURE(scheme, window.size, window.sinks);
+      const HalfTrained plain(tiny(scheme, 2));
+      GptOptions options = tiny(scheme, 2);
+      options.window = window;
+      Gpt narrow(options);
+      narrow.load_state_dict(plain.model.state_dict());
+      const Tokens prompt = random_tokens(6, 1);
+      const GenerateOptions wide{.max_tokens = 30, .temperature = 0};
+      GenerateOptions with_window = wide;
+      with_window.window = window;
+      const Tokens text = generate(plain.model, prompt, with_window);
+      CHECK(text == generate(narrow, prompt, wide));
+      CHECK(text != generate(plain.model, prompt, wide));
+    }
+  // One layer with a window of 3 sees three tokens and the first.
+  const HalfTrained one(tiny("rope", 1));
+  const auto text = [&](const Tokens& prompt, AttentionWindow window) {
+    return generate(one.model, prompt, {.max_tokens = 20, .temperature = 0, .window = window});
+  };
+  CHECK(text({9, 8, 7, 1, 2, 3}, {3}) == text({4, 5, 6, 1, 2, 3}, {3}));
+  CHECK(text({9, 8, 7, 1, 2, 3}, {3, 1}) == text({9, 5, 6, 1, 2, 3}, {3, 1}));
+  CHECK(text({9, 8, 7, 1, 2, 3}, {100}) == text({9, 8, 7, 1, 2, 3}, {}));
 }
 
 TEST_CASE("generate records nothing and checks its options", "[models][gpt][generate]") {
