@@ -44,8 +44,9 @@ std::vector<double> next_token_probabilities(std::span<const real> logits,
 
 /// Continues a prompt of at least one token, and returns what was added. Each token costs what it
 /// alone costs, thanks to a cache, until the text outgrows `context`; the first costs the prompt.
-/// The same seed gives the same text, with any number of threads. Nothing is recorded. A model with
-/// dropout must be in evaluation mode.
+/// The cache has room for prompt and max_tokens, or for the context, if that is less. The same seed
+/// gives the same text, with any number of threads. Nothing is recorded. A model with dropout must
+/// be in evaluation mode.
 ///
 /// Throws std::invalid_argument, before any work, for an empty prompt, tokens outside the
 /// vocabulary, options out of their range, and a context beyond the model's positions;
