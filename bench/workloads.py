@@ -53,7 +53,7 @@ def generation(name, layers, heads, width, context=256, vocab=65, tokens=32):
     return Workload(
         name,
         f"GPT {layers} layers, {heads} heads, width {width}: {tokens} tokens after 1",
-        "generate",
+        "generation",
         dict(layers=layers, heads=heads, width=width, context=context, vocab=vocab, tokens=tokens),
         group="generation",
         per=tokens,

@@ -1,4 +1,4 @@
-// Twin of bench/generate.cpp, with keys and values of past tokens kept, as one writes it by hand.
+// Twin of bench/generation.cpp, with keys and values of past tokens kept, as one writes it by hand.
 #include "gpt.hpp"
 using namespace bench;
 
