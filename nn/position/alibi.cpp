@@ -7,8 +7,8 @@
 namespace xgrad::inline XGRAD_PRECISION {
 
 Alibi::Alibi(AlibiOptions o) : options(o) {
-  require(o.max_bias > 0 && std::isfinite(o.max_bias), "Alibi: max_bias must be positive and finite, got ",
-          o.max_bias);
+  require(o.max_bias > 0 && std::isfinite(o.max_bias),
+          "Alibi: max_bias must be positive and finite, got ", o.max_bias);
 }
 
 AttentionPositions Alibi::in_attention(std::size_t heads, std::size_t /*width*/,
