@@ -140,8 +140,10 @@ void report(Context& context, const Text& text) {
   for (const Row& row : results.where({{"study", "extrapolation"}, {"length", 4 * T}}))
     (row["change"] <= 0.05 ? stay : leave)
         .push_back(row["scheme"].get<std::string>() + " (" + percent(row["change"]) + ')');
-  std::vector<Row> order = results.where({{"study", "extrapolation"}, {"length", T}});
-  order.resize(schemes().size());  // rescaled ones are the same at this length
+  Rows order;
+  for (const std::string& scheme : schemes())
+    order.push_back(
+        results.where({{"study", "extrapolation"}, {"length", T}, {"scheme", scheme}}).front());
   std::sort(order.begin(), order.end(),
             [](const Row& a, const Row& b) { return a["val_loss"] < b["val_loss"]; });
   std::vector<std::string> names;

@@ -22,13 +22,13 @@ Average average(const std::vector<double>& values) {
   return {mean, values.size() > 1 ? std::sqrt(squares / (n - 1) / n) : 0};
 }
 
-/// The slope of log y over log x by least squares.
-double exponent(const std::vector<double>& x, const std::vector<double>& y) {
-  double sx = 0, sy = 0, sxx = 0, sxy = 0;
-  const auto n = static_cast<double>(x.size());
+/// The slope of log y over log x by least squares, for x from `first` on.
+double exponent(const std::vector<double>& x, const std::vector<double>& y, double first) {
+  double n = 0, sx = 0, sy = 0, sxx = 0, sxy = 0;
   for (std::size_t i = 0; i < x.size(); ++i) {
+    if (x[i] < first) continue;
     const double a = std::log(x[i]), b = std::log(y[i]);
-    sx += a, sy += b, sxx += a * a, sxy += a * b;
+    n += 1, sx += a, sy += b, sxx += a * a, sxy += a * b;
   }
   return (n * sxy - sx * sy) / (n * sxx - sx * sx);
 }
@@ -89,11 +89,12 @@ void measure_variance(Context& context, const Text& text) {
        [&](std::size_t n, std::size_t t, Rng rng) { return untrained(text, false, n, t, rng); }}};
   std::vector<double> ns;
   for (std::size_t n = 1; n <= length; n *= 2) ns.push_back(static_cast<double>(n));
+  constexpr double firsts[] = {1, 16};  // a power of n is fitted from these positions on
 
   std::vector<examples::Series> curves;
   for (const Source& source : sources) {
-    std::vector<std::vector<double>> squares(ns.size());  // [n][repeat]
-    std::vector<double> exponents;
+    std::vector<std::vector<double>> squares(ns.size());         // [n][repeat]
+    std::vector<std::vector<double>> slopes(std::size(firsts));  // [first][repeat]
     for (std::size_t repeat = 0; repeat < repeats; ++repeat) {
       const Tensor y =
           source.output(texts, length, Rng(context.settings.seed).fork("variance").fork(repeat));
@@ -103,7 +104,8 @@ void measure_variance(Context& context, const Text& text) {
         values.push_back(by_position.data()[static_cast<std::size_t>(ns[i]) - 1]);
         squares[i].push_back(values.back());
       }
-      exponents.push_back(exponent(ns, values));
+      for (std::size_t i = 0; i < slopes.size(); ++i)
+        slopes[i].push_back(exponent(ns, values, firsts[i]));
     }
     examples::Series curve{source.name, ns, {}};
     const double first = average(squares.front()).mean;
@@ -118,36 +120,49 @@ void measure_variance(Context& context, const Text& text) {
                            {"share_of_first", curve.ys.back()}});
     }
     curves.push_back(std::move(curve));
-    const Average slope = average(exponents);
-    context.results.add({{"study", "exponent"},
-                         {"scheme", "nope"},
-                         {"length", length},
-                         {"source", source.name},
-                         {"exponent", slope.mean},
-                         {"exponent_error", slope.error},
-                         {"repeats", repeats}});
+    for (std::size_t i = 0; i < slopes.size(); ++i)
+      context.results.add({{"study", "exponent"},
+                           {"scheme", "nope"},
+                           {"length", length},
+                           {"source", source.name},
+                           {"from_position", static_cast<std::size_t>(firsts[i])},
+                           {"exponent", average(slopes[i]).mean},
+                           {"exponent_error", average(slopes[i]).error},
+                           {"repeats", repeats}});
   }
-  context.draw("variance.svg", examples::line_chart("NoPE: what attention averages shrinks",
-                                                    "position n", "mean square, n = 1 is 1", curves,
-                                                    {.log_x = true, .log_y = true}));
+  curves.push_back({"1/n", {1, ns.back()}, {1, 1 / ns.back()}, "#999"});
+  context.draw("variance.svg",
+               examples::line_chart("NoPE: what attention averages shrinks", "position n",
+                                    "mean square, as a share of that at n = 1", curves,
+                                    {.log_x = true, .log_y = true}));
   const Results& results = context.results;
   context.show(
-      "2. How NoPE knows: mean square of causal attention's output at position n, n = 1 "
-      "taken as 1",
+      "2. How NoPE knows: mean square of causal attention's output at position n, as a share of "
+      "that at n = 1",
       cross_table(results.where({{"study", "variance"}}), "source", "position", "share_of_first"));
-  const Rows slopes = results.where({{"study", "exponent"}});
-  context.show("   The power of n by which it falls, with the standard error over repeats",
-               table(slopes, {"source", "exponent", "exponent_error"}));
-  std::string text_out;
-  for (const Row& row : slopes) {
-    const double e = row["exponent"], error = row["exponent_error"];
-    text_out += (text_out.empty() ? "" : "; ") + row["source"].get<std::string>() + ": n^(" +
-                number(e) + "), " +
-                (std::abs(e + 1) < 0.05 ? "1/n to within 0.05"
-                                        : number(std::abs(e + 1)) + " away from 1/n") +
-                (error > 0 ? ", " + number(std::abs(e + 1) / error) + " standard errors" : "");
-  }
-  context.read(text_out + '.');
+  const Rows fits = results.where({{"study", "exponent"}});
+  context.show(
+      "   The power of n by which it falls, fitted from a position on, with its standard "
+      "error over repeats",
+      table(fits, {"source", "from_position", "exponent", "exponent_error"}));
+  std::vector<std::string> near, far;
+  for (const Row& row : fits)
+    (std::abs(row["exponent"].get<double>() + 1) <= 0.05 ? near : far)
+        .push_back(row["source"].get<std::string>() + " from " + shown(row["from_position"]) +
+                   " on (" + shown(row["exponent"]) + ')');
+  context.read(
+      "An exponent within 0.05 of -1, that of 1/n: " + listed(near) + "; further from it: " +
+      listed(far) + ". The same layer with the mean of its inputs taken off falls to " +
+      shown(results
+                .where({{"study", "variance"},
+                        {"source", "untrained layer, centred"},
+                        {"position", length}})
+                .front()["share_of_first"]) +
+      " of its first value at position " + std::to_string(length) + ", with it to " +
+      shown(results
+                .where({{"study", "variance"}, {"source", "untrained layer"}, {"position", length}})
+                .front()["share_of_first"]) +
+      '.');
 }
 
 // ---- the probe ----------------------------------------------------------------------------------

@@ -178,15 +178,17 @@ std::string solvers(const Results& results, const Task& task, std::size_t size) 
 void report(Context& context, const Task& task) {
   const Results& results = context.results;
   const Rows rows = results.where({{"study", "task"}, {"task", task.name}});
-  context.show("3. Task: " + task.name + ". Accuracy by length of the text; up to " +
+  context.show("3. A task: " + task.name + ". Accuracy by length of the text, which is at most " +
                    std::to_string(task.longest) + " in training; chance is " +
                    number(1.0 / static_cast<double>(task.vocab)),
                cross_table(rows, "scheme", "length", "accuracy"));
-  const Rows longest = results.where(
-      {{"study", "task_by_distance"}, {"task", task.name}, {"size", task.sizes.back()}});
+  Rows by_distance;
+  for (const Row& row : results.where(
+           {{"study", "task_by_distance"}, {"task", task.name}, {"size", task.sizes.back()}}))
+    if (row["asked"] >= 50) by_distance.push_back(row);
   if (task.name == "induction")
-    context.show("   In the longest text, by how far back the answer stands, up to",
-                 cross_table(longest, "scheme", "distance_up_to", "accuracy"));
+    context.show("   In the longest text, by how far back the answer stands (50 answers or more)",
+                 cross_table(by_distance, "scheme", "distance_up_to", "accuracy"));
   std::size_t seen = 0;  // the largest size that training had
   for (const std::size_t size : task.sizes)
     if (size <= task.largest) seen = size;

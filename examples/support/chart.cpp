@@ -80,9 +80,17 @@ std::string fill(std::string_view pattern, std::initializer_list<Piece> pieces) 
   return result.append(pattern);
 }
 
-std::string colour_of(const Series& series, std::size_t index) {
-  return series.colour.empty() ? hex(palette[index % palette.size()]) : escape(series.colour);
-}
+// How a series is drawn. Those that must share a colour of the palette differ in their dashes.
+struct Pen {
+  std::string colour, dashes;  // dashes: an attribute of a line, or nothing
+
+  Pen(const Series& series, std::size_t index)
+      : colour(series.colour.empty() ? hex(palette[index % palette.size()])
+                                     : escape(series.colour)) {
+    constexpr std::array dashed = {"", R"(stroke-dasharray="7 4")", R"(stroke-dasharray="2 4")"};
+    if (series.colour.empty()) dashes = dashed[index / palette.size() % dashed.size()];
+  }
+};
 
 double text_width(std::string_view text) {
   const auto starts_character = [](char c) {
@@ -225,7 +233,8 @@ struct Plot {
 struct Legend {
   struct Entry {
     double x, y;
-    std::string name, colour;
+    std::string name;
+    Pen pen;
   };
   std::vector<Entry> entries;
   double height = 0;
@@ -237,7 +246,7 @@ struct Legend {
       const double needs = 46 + text_width(series[i].name);
       if (entries.empty()) height = line_height;
       if (x > 0 && x + needs > width) x = 0, height += line_height;
-      entries.push_back({x, height, escape(series[i].name), colour_of(series[i], i)});
+      entries.push_back({x, height, escape(series[i].name), Pen(series[i], i)});
       x += needs;
     }
   }
@@ -272,13 +281,14 @@ void draw_frame(Plot& plot, const Frame& frame, const Legend& legend) {
   plot.add(R"(<text x="{}" y="28" font-size="17" font-weight="600" fill="#111">{}</text>)",
            {left, title});
 
-  for (const auto& [x, y, name, colour] : legend.entries) {
+  for (const auto& [x, y, name, pen] : legend.entries) {
     const double at_x = left + x, at_y = 36 + y;
     if (frame.dots) {
-      plot.add(R"(<circle cx="{}" cy="{}" r="4.5" fill="{}"/>)", {at_x + 5, at_y - 4.5, colour});
+      plot.add(R"(<circle cx="{}" cy="{}" r="4.5" fill="{}"/>)",
+               {at_x + 5, at_y - 4.5, pen.colour});
     } else {
-      plot.add(R"(<path d="M{} {}h22" stroke-width="2.5" stroke-linecap="round" stroke="{}"/>)",
-               {at_x, at_y - 4.5, colour});
+      plot.add(R"(<path d="M{} {}h22" stroke-width="2.5" stroke-linecap="round" stroke="{}" {}/>)",
+               {at_x, at_y - 4.5, pen.colour, pen.dashes});
     }
     plot.add(R"(<text x="{}" y="{}">{}</text>)", {at_x + (frame.dots ? 16 : 28), at_y, name});
   }
@@ -307,8 +317,8 @@ void draw_frame(Plot& plot, const Frame& frame, const Legend& legend) {
 
 // ---- the data -----------------------------------------------------------------------------------
 
-void draw_dots(Plot& plot, const Series& series, const std::string& colour) {
-  plot.add(R"(<g fill="{}" stroke="#fff" stroke-width="0.8">)", {colour});
+void draw_dots(Plot& plot, const Series& series, const Pen& pen) {
+  plot.add(R"(<g fill="{}" stroke="#fff" stroke-width="0.8">)", {pen.colour});
   for (std::size_t i = 0; i < series.xs.size(); ++i) {
     if (!plot.x.shows(series.xs[i]) || !plot.y.shows(series.ys[i])) continue;
     plot.add(R"(<circle cx="{}" cy="{}" r="3.5"/>)",
@@ -317,7 +327,7 @@ void draw_dots(Plot& plot, const Series& series, const std::string& colour) {
   plot.add("</g>", {});
 }
 
-void draw_line(Plot& plot, const Series& series, const std::string& colour) {
+void draw_line(Plot& plot, const Series& series, const Pen& pen) {
   std::string path, last;
   std::size_t corners = 0;
   for (std::size_t i = 0; i < series.xs.size(); ++i) {
@@ -327,10 +337,10 @@ void draw_line(Plot& plot, const Series& series, const std::string& colour) {
     path += (corners++ == 0 ? "M" : "L") + point;
     last = std::move(point);
   }
-  if (corners == 1) return draw_dots(plot, series, colour);  // as a line it would be invisible
+  if (corners == 1) return draw_dots(plot, series, pen);  // as a line it would be invisible
   plot.add(R"(<path d="{}" stroke="{}" stroke-width="2" stroke-linejoin="round" )"
-           R"(stroke-linecap="round" fill="none"/>)",
-           {path, colour});
+           R"(stroke-linecap="round" {} fill="none"/>)",
+           {path, pen.colour, pen.dashes});
 }
 
 // A cell's colour: the classes' colours mixed by their probabilities, paler than the points.
@@ -408,7 +418,7 @@ std::string line_chart(std::string_view title, std::string_view x_label, std::st
   Plot plot{left, top, width, std::max(40.0, options.height - top - bottom_margin), x, y};
   draw_frame(plot, frame, legend);
   const auto draw = options.points ? draw_dots : draw_line;
-  for (std::size_t i = 0; i < series.size(); ++i) draw(plot, series[i], colour_of(series[i], i));
+  for (std::size_t i = 0; i < series.size(); ++i) draw(plot, series[i], Pen(series[i], i));
   return plot.svg + "</svg>\n";
 }
 
@@ -451,8 +461,7 @@ std::string scatter_over_grid(std::string_view title, std::string_view x_label,
   Plot plot{left, top_margin(legend), plot_width, plot_width * y.length() / x.length(), x, y};
   draw_frame(plot, frame, legend);
   draw_grid(plot, grid, inside.size());
-  for (std::size_t i = 0; i < inside.size(); ++i)
-    draw_dots(plot, inside[i], colour_of(inside[i], i));
+  for (std::size_t i = 0; i < inside.size(); ++i) draw_dots(plot, inside[i], Pen(inside[i], i));
   return plot.svg + "</svg>\n";
 }
 

@@ -14,7 +14,8 @@ namespace examples {
 struct Series {
   std::string name;  ///< in the legend; series without a name are not listed
   std::vector<double> xs, ys;
-  std::string colour = "";  ///< any SVG colour; empty: the next of six that all eyes can tell apart
+  std::string colour = "";  ///< any SVG colour; empty: the next of six that all eyes can tell
+                            ///< apart, with dashed lines from the seventh on
 };
 
 struct ChartOptions {

@@ -69,6 +69,12 @@ TEST_CASE("a line chart shows its title, its axis labels and the name of every s
   CHECK(count(svg, "stroke-width=\"2\"") == 2);
 }
 
+TEST_CASE("lines that share a colour differ in their dashes", "[chart]") {
+  const std::vector<Series> eight(8, {"a", {0, 1}, {0, 1}});
+  CHECK(count(line_chart("", "", "", eight), "stroke-dasharray=\"7 4\"") == 4);  // with the legend
+  CHECK(count(line_chart("", "", "", two), "dasharray") == 0);
+}
+
 TEST_CASE("ticks are multiples of 1, 2 or 5 times a power of ten", "[chart]") {
   const std::string svg = line_chart("", "", "", {{"", {0, 2000}, {0, 1}}});
   for (const char* label : {">0<", ">500<", ">1000<", ">1500<", ">2000<", ">0.2<", ">0.8<"})
