@@ -488,7 +488,7 @@ Tensor rope(const Tensor& x, const Tensor& cos, const Tensor& sin,
 
 /// Angles by which attention turns queries and keys before they meet: row start + j of the tables
 /// (positions, r/2) belongs to key j, and to the query that stands there. The tables are constants.
-struct Rotation {
+struct RopeTables {
   Tensor cos{}, sin{};  ///< undefined: nothing is turned
   std::size_t start = 0;
   RopeLayout layout = RopeLayout::half_split;
@@ -500,7 +500,7 @@ struct AttentionPositions {
   std::vector<real> slopes{};  ///< ALiBi's: takes m |i - j| off the score, one m per query head
   Tensor bias{};  ///< T5's: (H, at least Tk); column n is added where the key lies n before the
                   ///< query. Causal attention only; has a gradient
-  Rotation rotation{};  ///< RoPE's
+  RopeTables rotation{};  ///< RoPE's
 };
 
 /// Which of the keys before it a query sees, if not all. Beltagy et al. 2020, Longformer

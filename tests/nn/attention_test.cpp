@@ -47,7 +47,7 @@ struct Attention {
 
 /// x (B, H, T, d) as attention turns it at positions start, start + 1, …
 Tensor turned(const Rope& scheme, const Tensor& x, std::size_t start) {
-  const Rotation r = scheme.in_attention(x.size(1), x.size(3), start, x.size(2)).rotation;
+  const RopeTables r = scheme.in_attention(x.size(1), x.size(3), start, x.size(2)).rotation;
   const auto rows = [&](const Tensor& table) {
     const auto first = static_cast<std::int64_t>(r.start);
     return slice(table, 0, first, first + static_cast<std::int64_t>(x.size(2)));

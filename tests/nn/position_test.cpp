@@ -343,7 +343,7 @@ TEST_CASE("Dynamic scaling goes by the length of the text, and goes back", "[nn]
   CHECK(max(abs(late - turned(plain, x, 28))).item() > 0.1);
   CHECK(max(abs(turned(rope, x, 12) - early)).item() == 0);
   // Only the sum of start and length counts: all keys of a text are turned alike.
-  const Rotation whole = rope.in_attention(2, 8, 0, 32).rotation,
+  const RopeTables whole = rope.in_attention(2, 8, 0, 32).rotation,
                  end = rope.in_attention(2, 8, 28, 4).rotation;
   CHECK(whole.cos.data() == end.cos.data());
 }

@@ -10,7 +10,7 @@ using List = const std::vector<Tensor>&;
 using Shapes = std::vector<std::vector<std::size_t>>;
 
 /// Tables of the angles 0, 0.7, 1.4, …; position 0 is not used.
-Rotation rotation(std::size_t positions, std::size_t half, RopeLayout layout) {
+RopeTables rotation(std::size_t positions, std::size_t half, RopeLayout layout) {
   const Tensor angles =
       reshape(arange(0, static_cast<real>(positions * half)) * real(0.7),
               {static_cast<std::int64_t>(positions), static_cast<std::int64_t>(half)});
@@ -91,7 +91,7 @@ const std::vector<Variant> variants{
 
 std::vector<ErrorRow> errors() {
   const Tensor q = zeros({1, 4, 3, 2}), k = zeros({1, 2, 3, 2}), qkv = zeros({2, 5, 16});
-  const Rotation turns = rotation(3, 1, RopeLayout::half_split);  // start 1: two positions
+  const RopeTables turns = rotation(3, 1, RopeLayout::half_split);  // start 1: two positions
   return {
       {[=] {
          attention(q, zeros({1, 3, 3, 2}), zeros({1, 3, 3, 2}));
