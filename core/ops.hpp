@@ -504,7 +504,8 @@ struct AttentionPositions {
 };
 
 /// Which of the keys before it a query sees, if not all. Beltagy et al. 2020, Longformer
-/// (2004.05150); sinks: Xiao et al. 2023, StreamingLLM (2309.17453).
+/// (2004.05150); sinks: Xiao et al. 2023 (2309.17453), who count positions among keys seen; here
+/// they stay those of the text.
 struct AttentionWindow {
   std::size_t size = 0;   ///< the last `size` keys, its own position among them; 0: all
   std::size_t sinks = 0;  ///< and the first `sinks` keys of the text
@@ -538,13 +539,13 @@ struct KeyValueCache {
   Tensor keys, values;                 ///< (B, K, capacity, d)
   std::vector<std::size_t> lengths{};  ///< (B,): tokens of each text so far, at most the capacity
   AttentionWindow window{};            ///< what a new token sees of them
+  AttentionPositions positions{};      ///< of all tokens that there is room for
 };
-/// self_attention() of the next T tokens of each text with all of it: qkv (B, T, (H + 2K) d) ->
-/// (B, T, H d). The tokens join the cache, whose window holds. options.positions are those of texts
-/// of the cache's capacity; neither padding nor dropout. For generation: nothing is recorded, and a
-/// tape that would want to is refused.
+/// Causal self_attention() of the next T tokens of each text with all of it, under the cache's
+/// window and positions: qkv (B, T, (H + 2K) d) -> (B, T, H d). The tokens join the cache. For
+/// generation: nothing is recorded, and a tape that would want to is refused.
 Tensor cached_attention(const Tensor& qkv, std::size_t heads, std::size_t kv_heads,
-                        KeyValueCache& cache, const AttentionOptions& options = {});
+                        KeyValueCache& cache, std::optional<double> scale = {});
 
 // ---- the fused operations, spelled out
 

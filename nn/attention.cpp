@@ -1,6 +1,8 @@
 // Causal attention; see attention.hpp.
 #include <xgrad/nn/attention.hpp>
 
+#include <xgrad/core/pause.hpp>
+
 namespace xgrad::inline XGRAD_PRECISION {
 namespace {
 
@@ -38,11 +40,13 @@ AttentionPositions CausalSelfAttention::positions(std::size_t start, std::size_t
 }
 
 KeyValueCache CausalSelfAttention::make_cache(std::size_t batch, std::size_t capacity) const {
+  const Pause pause;
   const Shape room{batch, options.kv_heads, capacity, options.dim / options.heads};
   return {.keys = zeros(room),
           .values = zeros(room),
           .lengths = std::vector<std::size_t>(batch),
-          .window = options.window};
+          .window = options.window,
+          .positions = positions(0, capacity)};
 }
 
 Tensor CausalSelfAttention::operator()(const Tensor& x, KeyValueCache& cache) const {
@@ -50,8 +54,7 @@ Tensor CausalSelfAttention::operator()(const Tensor& x, KeyValueCache& cache) co
   check_input(x);
   require<std::logic_error>(!is_training() || options.dropout == 0,
                             "CausalSelfAttention: dropout and a cache; call eval() first");
-  return c_proj(cached_attention(c_attn(x), options.heads, options.kv_heads, cache,
-                                 {.positions = positions(0, cache.keys.size(2))}));
+  return c_proj(cached_attention(c_attn(x), options.heads, options.kv_heads, cache));
 }
 
 Tensor CausalSelfAttention::operator()(const Tensor& x, std::size_t start) const {

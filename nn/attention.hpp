@@ -34,9 +34,9 @@ struct CausalSelfAttention : Module {
   /// `start`: absolute position of the first token.
   Tensor operator()(const Tensor& x, std::size_t start = 0) const;
   /// The next tokens of the texts in the cache, which they join: text b's stand at positions
-  /// cache.lengths[b], …. Nothing is recorded.
+  /// cache.lengths[b], …. Always fused; it has no gradient, so a tape must be paused.
   Tensor operator()(const Tensor& x, KeyValueCache& cache) const;
-  /// A cache for `batch` texts of up to `capacity` tokens.
+  /// A cache for `batch` texts of up to `capacity` tokens, as long as the parameters stay.
   KeyValueCache make_cache(std::size_t batch, std::size_t capacity) const;
 
   const CausalSelfAttentionOptions options;

@@ -245,7 +245,7 @@ Tensor self_attention(const Tensor& qkv, std::size_t heads, std::size_t kv_heads
 }
 
 Tensor cached_attention(const Tensor& qkv, std::size_t heads, std::size_t kv_heads,
-                        KeyValueCache& cache, const AttentionOptions& options) {
+                        KeyValueCache& cache, std::optional<double> scale) {
   AttentionSizes s = split("cached_attention", qkv, heads, kv_heads);
   require(cache.keys.defined() && cache.values.defined(),
           "cached_attention: the cache has no room");
@@ -260,11 +260,9 @@ Tensor cached_attention(const Tensor& qkv, std::size_t heads, std::size_t kv_hea
   for (const std::size_t length : cache.lengths)
     require<ShapeError>(length + s.queries <= s.keys, "cached_attention: ", length + s.queries,
                         " tokens are more than the cache ", room, " has room for");
+  const AttentionOptions options{
+      .window = cache.window, .scale = scale, .positions = cache.positions};
   check_options("cached_attention", s, options, "qkv", qkv.shape());
-  require(options.dropout == 0 && !options.key_padding.defined(),
-          "cached_attention: knows neither dropout nor padding");
-  require(options.causal && options.window.size == 0,
-          "cached_attention: is causal, and its window is the cache's");
   require<std::logic_error>(detail::count_wanting(with_bias({qkv}, options)) == 0,
                             "cached_attention: has no gradient; pause the tape or detach()");
 
@@ -288,8 +286,6 @@ Tensor cached_attention(const Tensor& qkv, std::size_t heads, std::size_t kv_hea
       return apart(x + b * kv_heads * s.keys * s.width, kv_heads, s.keys, s.width);
     };
     AttentionTerms terms = terms_of(s, options, Rng());
-    terms.window = cache.window.size;
-    terms.sinks = cache.window.sinks;
     // Turned on their way into the cache, for all texts to come.
     kernels::turn_keys(one, terms, first, s.queries, part(heads), in_cache(keys, first));
     terms.turn_keys = false;

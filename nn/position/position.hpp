@@ -18,9 +18,9 @@ class Position : public Module {
   /// Once per model, on the embedded tokens (B, T, D).
   virtual Tensor on_embedding(const Tensor& x, std::size_t start) const;
   /// In every attention layer of `heads` query heads of `width` features, for keys at positions
-  /// start, …, start + length - 1. A layer with a cache asks for all positions that the cache has
-  /// room for, so that start + length, the length that a scheme may go by, is the same for every
-  /// token of a text.
+  /// start, …, start + length - 1. A cache asks once, for all positions that it has room for, so
+  /// that start + length, the length that a scheme may go by, is the same for every token of a
+  /// text.
   virtual AttentionPositions in_attention(std::size_t heads, std::size_t width, std::size_t start,
                                           std::size_t length) const;
   /// Positions from here on do not exist; empty: no limit.

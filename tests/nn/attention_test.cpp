@@ -588,7 +588,10 @@ TEST_CASE("No bit of attention depends on the number of threads", "[nn][attentio
 TEST_CASE("Fused attention looks at no later token, in whichever tile it lies", "[nn][attention]") {
   const std::size_t T = 150;
   const Tensor x = random({1, T, 3 * 2 * 5});
-  const auto run = [](const Tensor& qkv) { return self_attention(qkv, 2, 2); };
+  const AttentionOptions options =
+      GENERATE_COPY(AttentionOptions{}, AttentionOptions{.window = {.size = 40, .sinks = 70}},
+                    AttentionOptions{.positions = {.slopes = {0.5, 0.25}, .bias = random({2, T})}});
+  const auto run = [&](const Tensor& qkv) { return self_attention(qkv, 2, 2, options); };
   const Tensor y = run(x);
   for (const std::int64_t t : {1, 63, 64, 65, 127, 149}) {
     const Tensor later = concat({slice(x, 1, 0, t), 3 * slice(x, 1, t, 150)}, 1);
@@ -801,7 +804,8 @@ TEST_CASE("Texts of different lengths in a cache see what each sees alone, howev
         KeyValueCache cache{.keys = room,
                             .values = room.clone(),
                             .lengths = std::vector<std::size_t>(3),
-                            .window = window};
+                            .window = window,
+                            .positions = options.positions};
         const auto check = [&](const Tensor& y, std::size_t b, std::size_t first,
                                std::size_t count) {
           INFO("window " << window.size << ", " << window.sinks << " sinks, bias " << bias
@@ -810,7 +814,7 @@ TEST_CASE("Texts of different lengths in a cache see what each sees alone, howev
                          cut(whole[b], 1, first, first + count)) < exact);
         };
         // The shorter texts are filled up; what does not count is overwritten.
-        const Tensor first = cached_attention(cut(qkv, 1, 0, prompts.back()), H, K, cache, options);
+        const Tensor first = cached_attention(cut(qkv, 1, 0, prompts.back()), H, K, cache);
         for (std::size_t b = 0; b < 3; ++b) check(first, b, 0, prompts[b]);
         cache.lengths = prompts;
         for (const std::size_t count : pieces) {
@@ -819,7 +823,7 @@ TEST_CASE("Texts of different lengths in a cache see what each sees alone, howev
             next.push_back(
                 cut(cut(qkv, 0, b, b + 1), 1, cache.lengths[b], cache.lengths[b] + count));
           const std::vector<std::size_t> before = cache.lengths;
-          const Tensor y = cached_attention(concat(next, 0), H, K, cache, options);
+          const Tensor y = cached_attention(concat(next, 0), H, K, cache);
           for (std::size_t b = 0; b < 3; ++b) {
             check(y, b, before[b], count);
             CHECK(cache.lengths[b] == before[b] + count);
@@ -829,25 +833,33 @@ TEST_CASE("Texts of different lengths in a cache see what each sees alone, howev
     }
 }
 
-TEST_CASE("A cache has the window, and its attention no gradient", "[nn][attention][cache]") {
-  KeyValueCache cache{
-      .keys = zeros({1, 1, 4, 2}), .values = zeros({1, 1, 4, 2}), .lengths = {0}, .window = {2}};
-  const auto error = [&](const AttentionOptions& options) {
-    return error_of<std::invalid_argument>([&] {
-      cached_attention(zeros({1, 1, 6}), 1, 1, cache, options);
-    });
+TEST_CASE("A cache refuses windows and positions that do not fit it, and has no gradient",
+          "[nn][attention][cache]") {
+  KeyValueCache cache{.keys = zeros({1, 1, 4, 2}), .values = zeros({1, 1, 4, 2}), .lengths = {0}};
+  const auto error = [&](AttentionWindow window, const AttentionPositions& positions = {}) {
+    cache.window = window;
+    cache.positions = positions;
+    return error_of([&] { cached_attention(zeros({1, 1, 6}), 1, 1, cache); });
   };
-  const std::string its = "cached_attention: is causal, and its window is the cache's";
-  CHECK(error({.window = {.size = 2}}) == its);
-  CHECK(error({.causal = false}) == its);
-  CHECK(error({.positions = {.bias = zeros({1, 3})}}) ==
+  CHECK(error({.sinks = 3}) == "cached_attention: 3 sinks without a window");
+  CHECK(error({}, {.slopes = {1, 2}}) == "cached_attention: 2 slopes for 1 heads");
+  CHECK(error({}, {.bias = zeros({1, 3})}) ==
         "cached_attention: bias by distance (1, 3) does not fit (1, 4), or more distances");
-  Tensor bias = zeros({1, 4}).requires_grad_();
+  CHECK(error({}, {.rotation = {.cos = zeros({3, 1}), .sin = zeros({3, 1})}}) ==
+        "cached_attention: 4 keys from position 0 on are beyond rotation tables (3, 1)");
   Tape tape;
-  CHECK(error_of<std::logic_error>([&] {
-          cached_attention(zeros({1, 1, 6}), 1, 1, cache, {.positions = {.bias = bias}});
-        }) == "cached_attention: has no gradient; pause the tape or detach()");
+  CHECK(error({}, {.bias = zeros({1, 4}).requires_grad_()}) ==
+        "cached_attention: has no gradient; pause the tape or detach()");
   CHECK(cache.lengths[0] == 0);
+  CHECK(error({.size = 2}, {.bias = zeros({1, 4})}) == "no error");
+}
+
+TEST_CASE("cached_attention scales scores by what it is told", "[nn][attention][cache]") {
+  const Tensor qkv = random({1, 5, 12});
+  KeyValueCache cache{.keys = zeros({1, 1, 6, 4}), .values = zeros({1, 1, 6, 4}), .lengths = {0}};
+  const Tensor y = cached_attention(qkv, 1, 1, cache, 0.3);
+  CHECK(distance(y, self_attention(qkv, 1, 1, {.scale = 0.3})) < exact);
+  CHECK(distance(y, self_attention(qkv, 1, 1)) > 0.01);
 }
 
 TEST_CASE("NaN in a query stays in its row, NaN in a key reaches all that see it",

@@ -760,6 +760,27 @@ TEST_CASE("A text in a cache is attended to as if whole, under every scheme", "[
     }
 }
 
+TEST_CASE("A cache asks its scheme once, and records nothing", "[nn][position]") {
+  struct Counting : RelativeBias {
+    using RelativeBias::RelativeBias;
+    AttentionPositions in_attention(std::size_t heads, std::size_t width, std::size_t start,
+                                    std::size_t length) const override {
+      ++calls;
+      return RelativeBias::in_attention(heads, width, start, length);
+    }
+    mutable int calls = 0;
+  };
+  const auto scheme = std::make_shared<Counting>(RelativeBiasOptions{.heads = 4});
+  const CausalSelfAttention attn = layer(scheme, 2, AttentionImpl::fused);
+  const Tensor x = random({2, 1, 16});
+  Tape tape;
+  KeyValueCache cache = attn.make_cache(2, 8);
+  CHECK(tape.size() == 0);
+  const Pause pause;
+  for (int token = 0; token < 5; ++token) attn(x, cache);
+  CHECK(scheme->calls == 1);
+}
+
 TEST_CASE("The bias of RelativeBias has the gradient that finite differences say",
           "[nn][position][relative][gradcheck]") {
   if (sizeof(real) == 4) {
