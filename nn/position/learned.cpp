@@ -17,6 +17,8 @@ std::optional<std::size_t> LearnedPosition::max_length() const {
 }
 
 Tensor LearnedPosition::on_embedding(const Tensor& x, std::size_t start) const {
+  require<ShapeError>(x.ndim() >= 2 && x.size(-1) == options.dim, "LearnedPosition: embeddings ",
+                      x.shape(), " do not fit a table of width ", options.dim);
   const std::size_t length = x.size(-2), stop = start + length;
   require<ShapeError>(options.wrap || stop <= options.length, "LearnedPosition: positions ", start,
                       " to ", stop - 1, " are beyond the table of ", options.length,

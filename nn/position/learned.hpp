@@ -11,7 +11,8 @@ struct LearnedPositionOptions {
 };
 
 /// Row p of a table is added to the embedding at position p (GPT-2). weight (length, dim),
-/// initially N(0, 0.02^2). Throws ShapeError beyond the table unless it wraps.
+/// initially N(0, 0.02^2). Throws ShapeError for another width, and beyond the table unless it
+/// wraps.
 struct LearnedPosition : Position {
   explicit LearnedPosition(LearnedPositionOptions options);
   Tensor on_embedding(const Tensor& x, std::size_t start) const override;

@@ -458,6 +458,11 @@ TEST_CASE("LearnedPosition ends where its table ends", "[nn][position]") {
         }) ==
         "LearnedPosition: positions 4 to 6 are beyond the table of 6; give shorter texts, a "
         "longer table, or .wrap = true");
+  CHECK(error_of<ShapeError>([&] {
+          scheme.on_embedding(zeros({1, 3, 8}), 0);
+        }) == "LearnedPosition: embeddings (1, 3, 8) do not fit a table of width 4");
+  CHECK_THROWS_AS(LearnedPosition({.length = 6, .dim = 1}).on_embedding(zeros({1, 3, 8}), 0),
+                  ShapeError);  // and does not broadcast
   CHECK(error_of<std::invalid_argument>([] { LearnedPosition({.length = 0, .dim = 4}); }) ==
         "LearnedPosition(0, 4): sizes must be positive");
 }
