@@ -80,6 +80,7 @@ void run(int argc, char** argv) {
   std::size_t count = 0;
   how.on_token = [&](std::size_t, std::int64_t token) {
     std::cout << model.vocabulary.decode({&token, 1}) << std::flush;
+    require<std::runtime_error>(std::cout.good(), "the text could not be written");
     ++count;
     if (interrupted()) throw Interrupted();
   };

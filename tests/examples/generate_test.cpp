@@ -7,7 +7,6 @@ using namespace program;
 
 namespace {
 
-/// One run for all tests that only read it.
 struct Writer : Lab {
   Writer() { REQUIRE(train("--steps 200 --out run").status == 0); }
   Result generate(const std::string& flags) const {
@@ -22,10 +21,16 @@ struct Writer : Lab {
   }
 };
 
+/// One run for all tests that only read it.
+const Writer& shared_writer() {
+  static const Writer writer;
+  return writer;
+}
+
 }  // namespace
 
 TEST_CASE("generate continues a text, the same one for the same flags", "[generate]") {
-  const Writer writer;
+  const Writer& writer = shared_writer();
   const std::string some = writer.text("--prompt '3 plus'");
   CHECK(some.starts_with("3 plus"));
   CHECK(some.size() == 6 + 500 + 1);
@@ -45,7 +50,7 @@ TEST_CASE("generate continues a text, the same one for the same flags", "[genera
 }
 
 TEST_CASE("generate stops at any of the stop characters", "[generate]") {
-  const Writer writer;
+  const Writer& writer = shared_writer();
   const std::string whole = writer.text("--prompt '1 p'");
   const std::size_t dot = whole.find_first_of(".s", 3);
   REQUIRE(dot != std::string::npos);
@@ -101,7 +106,7 @@ TEST_CASE("generate --help explains every flag", "[generate]") {
 }
 
 TEST_CASE("generate refuses wrong flags and texts in one line", "[generate]") {
-  const Writer writer;
+  const Writer& writer = shared_writer();
   const auto [flags, text] = GENERATE(table<std::string, std::string>({
       {"", "no text to continue: give one with --prompt TEXT\n"},
       {"--prompt ''", "--prompt: expected a text, got \"\"\n"},
@@ -120,6 +125,12 @@ TEST_CASE("generate refuses wrong flags and texts in one line", "[generate]") {
   const Result result = writer.generate(flags);
   require_one_line(result, 2, text, "generate");
   CHECK(result.out.empty());
+}
+
+TEST_CASE("generate says that its text could not be written", "[generate]") {
+  const Writer& writer = shared_writer();
+  require_one_line(writer.generate("--prompt 1 >/dev/full"), 1, "the text could not be written\n",
+                   "generate");
 }
 
 TEST_CASE("generate refuses a folder without a whole model in one line", "[generate]") {
