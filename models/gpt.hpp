@@ -51,10 +51,10 @@ struct GptCache {
 };
 
 /// GPT-2's architecture and parameter names (Radford et al. 2019): embedding, blocks, final norm,
-/// and a head that shares the embedding's weight. Initial values: embeddings
-/// and a position scheme's tables N(0, 0.02^2); matrices of the blocks N(0, 1/(3 in)), which at
-/// GPT-2's width is its 0.02^2 and at smaller ones learns faster; residual projections
-/// 1/sqrt(2 layers) of that; biases 0.
+/// and a head that shares the embedding's weight. A position scheme's parameters stand under wpe.
+/// Initial values: embeddings and a position scheme's tables N(0, 0.02^2); matrices of the blocks
+/// N(0, 1/(3 in)), which at GPT-2's width is its 0.02^2 and at smaller ones learns faster; residual
+/// projections 1/sqrt(2 layers) of that; biases 0.
 struct Gpt : Module {
   explicit Gpt(GptOptions options);
   /// Logits of the next token at every position. ids (B, T) -> (B, T, vocab). `start`: position of

@@ -182,7 +182,6 @@ struct Problem {
         value_width(round_up(sizes.value_width, padding)),
         offset(signed_of(sizes.keys) - signed_of(sizes.queries)),
         unlimited{terms.causal ? 0 : -signed_of(sizes.queries), signed_of(sizes.keys)},
-
         reach(unlimited) {
     // A window as long as the text is none.
     if (terms.window > 0 && terms.window < sizes.keys) {
@@ -209,7 +208,6 @@ struct Problem {
   Seen seen(std::size_t first, std::size_t count) const {
     const std::ptrdiff_t from = offset + signed_of(first), to = from + signed_of(count) - 1;
     const auto [begin, end] = indices(from - reach.farthest, to - reach.nearest, sizes.keys);
-
     const std::size_t of_sinks = std::min(sinks, end);
     return {of_sinks, std::max(of_sinks, begin), end};
   }

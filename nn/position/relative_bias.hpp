@@ -13,8 +13,8 @@ struct RelativeBiasOptions {
 };
 
 /// Adds weight[bucket(n), h] to the score of head h where a key lies n before the query (T5).
-/// Raffel et al. 2020 (1910.10683), section 2.1. weight (buckets, heads), initially N(0, 0.02^2);
-/// all layers share it.
+/// Raffel et al. 2020 (1910.10683), section 2.1; the score is divided by sqrt(d) before, as T5's is
+/// not. weight (buckets, heads), initially N(0, 0.02^2); all layers share it.
 struct RelativeBias : Position {
   explicit RelativeBias(RelativeBiasOptions options);
   /// Throws ShapeError for another number of heads.

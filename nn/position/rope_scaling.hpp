@@ -53,12 +53,12 @@ struct YarnOptions {
   double beta_fast = 32;  ///< pairs that turn more often within original_length stay as trained
   double beta_slow = 1;   ///< those that turn less often are slowed down by factor
   bool truncate = true;   ///< round these limits outwards to whole pairs
-  std::optional<double> attention_factor{};  ///< else from factor, and from these if both are not
-  double mscale = 0, mscale_all_dim = 0;     ///< 0: m(mscale) / m(mscale_all_dim), where
-                                             ///< m(x) = 0.1 x ln(factor) + 1, else m(1)
+  std::optional<double> attention_factor{};  ///< if not given, as below
+  double mscale = 0, mscale_all_dim = 0;
 };
-/// Fast pairs as trained, slow ones interpolated, a ramp between; and sharper scores. Peng et al.
-/// 2023 (2309.00071).
+/// Fast pairs as trained, slow ones interpolated, a ramp between; and sharper scores: unless given,
+/// the attention factor is m(mscale) / m(mscale_all_dim) if neither is 0, else m(1), where m(x) =
+/// 0.1 x ln(factor) + 1. Peng et al. 2023 (2309.00071).
 RopeScaling yarn(YarnOptions options);
 
 struct Llama3Options {
