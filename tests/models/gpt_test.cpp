@@ -168,6 +168,22 @@ TEST_CASE("The tied weight receives the gradients of embedding and head", "[mode
   CHECK(max(abs(head.grad())).item() > 1e-4);
 }
 
+TEST_CASE("A Gpt that takes over the state of another gives its logits to the bit",
+          "[models][gpt]") {
+  const Indices ids = random_ids(2, 9, 11);
+  for (const std::string& scheme : schemes) {
+    INFO(scheme);
+    GptOptions options = tiny(scheme, 2);
+    const Gpt model(options);
+    options.position = make_position(scheme, {.length = 16, .dim = 16, .heads = 2});
+    options.seed = 5;
+    Gpt other(options);
+    CHECK_FALSE(same(other(ids), model(ids)));
+    other.load_state_dict(model.state_dict());
+    CHECK(same(other(ids), model(ids)));
+  }
+}
+
 TEST_CASE("Changing a token leaves earlier logits equal to the bit", "[models][gpt]") {
   const Indices ids = random_ids(2, 9, 11);
   for (const std::string& scheme : schemes) {
