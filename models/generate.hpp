@@ -56,8 +56,9 @@ std::vector<std::int64_t> generate(const Gpt& model, const std::vector<std::int6
 
 /// The same for several prompts at once, which share the reading of the weights. Each draws from a
 /// stream of its own; the first text is the one that it would be alone, and so is any at
-/// temperature 0, up to rounding. A text that has ended leaves the batch. While the prompts are
-/// read, and once a text has outgrown `context`, each text costs what the longest one costs.
+/// temperature 0, up to rounding; not so under rope_scaling::dynamic, which goes by the room in the
+/// cache, and that by the longest prompt. A text that has ended leaves the batch. While the prompts
+/// are read, and once a text has outgrown `context`, each text costs what the longest one costs.
 std::vector<std::vector<std::int64_t>> generate(const Gpt& model,
                                                 std::span<const std::vector<std::int64_t>> prompts,
                                                 const GenerateOptions& options);

@@ -67,7 +67,7 @@ struct Gpt : Module {
   /// Logits of the one token that follows each text, (B, vocab), after text b has gone on by the
   /// tokens of texts[b], at least one. Texts may differ in their number: those with fewer are
   /// padded on the right, where no token of theirs sees it, and the cache forgets the padding. It
-  /// costs what tokens cost, and needs room in the cache. Nothing is recorded.
+  /// costs what tokens cost, and needs room in the cache and positions. Nothing is recorded.
   Tensor next(const std::vector<std::span<const std::int64_t>>& texts, GptCache& cache) const;
   /// An empty cache for `batch` texts of up to `capacity` tokens.
   GptCache make_cache(std::size_t batch, std::size_t capacity) const;

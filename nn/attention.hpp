@@ -19,7 +19,8 @@ struct CausalSelfAttentionOptions {
   std::size_t kv_heads = 0;  ///< 0: as many as heads; must divide heads
   bool bias = true;
   double dropout = 0;                          ///< of the attention weights and of the result
-  std::shared_ptr<const Position> position{};  ///< its in_attention; none: NoPE
+  std::shared_ptr<const Position> position{};  ///< its in_attention; none: NoPE. Layers share it:
+                                               ///< its parameters are none of theirs
   AttentionWindow window{};
   AttentionImpl attention = AttentionImpl::fused;
 };
