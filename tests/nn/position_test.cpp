@@ -239,6 +239,18 @@ TEST_CASE("YaRN ramps between the pairs that its limits name", "[nn][position][r
   }
 }
 
+TEST_CASE("YaRN's ramp is kept among the pairs, and is a step where its ends meet",
+          "[nn][position][rope]") {
+  const auto yarn = [](std::size_t original) {
+    return rope_scaling::yarn({.factor = 4, .original_length = original, .attention_factor = 1});
+  };
+  check_frequencies(yarn(64), 10000, 1, {1, 0.0625, 0.0025, 0.00025});  // from -1 to 2: 0 to 2
+  check_frequencies(
+      yarn(400), 10, 1,  // from 1 to 8: 1 to 7
+      {1, std::pow(10, -0.25), 0.875 * std::pow(10, -0.5), 0.75 * std::pow(10, -0.75)});
+  check_frequencies(yarn(6), 10000, 1, {1, 0.025, 0.0025, 0.00025});  // from -2 to 0: 0 to 0
+}
+
 TEST_CASE("YaRN's attention factor is what is given, else what the mscales or the factor make it",
           "[nn][position][rope]") {
   const auto factor = [](rope_scaling::YarnOptions options) {
@@ -344,7 +356,7 @@ TEST_CASE("Dynamic scaling goes by the length of the text, and goes back", "[nn]
   CHECK(max(abs(turned(rope, x, 12) - early)).item() == 0);
   // Only the sum of start and length counts: all keys of a text are turned alike.
   const RopeTables whole = rope.in_attention(2, 8, 0, 32).rotation,
-                 end = rope.in_attention(2, 8, 28, 4).rotation;
+                   end = rope.in_attention(2, 8, 28, 4).rotation;
   CHECK(whole.cos.data() == end.cos.data());
 }
 
@@ -568,6 +580,7 @@ TEST_CASE("RelativeBias puts distances into T5's buckets", "[nn][position][relat
   check(8, 16, {0, 1, 2, 3, 4, 6, 8, 12});
   check(7, 20, {0, 1, 2, 3, 5, 8, 13});
   check(2, 2, {0, 1});
+  check(9, 128, {0, 1, 2, 3, 4, 8, 16, 32, 64});  // log 2 / log 32 * 5 is less than 1 in double
 }
 
 TEST_CASE("RelativeBias hands attention the rows of its weight by distance",
