@@ -17,7 +17,6 @@ using namespace study;
 
 void run(int argc, char** argv) {
   Settings s;
-  s.threads = std::min(num_threads(), 256);
   Flags flags(
       "Compares position schemes: what they do for attention, how a decoder without them still "
       "knows order, and what that lacks. Prints tables and what they show, and leaves results.json "

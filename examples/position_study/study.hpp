@@ -2,6 +2,7 @@
 // is trained. Each part measures, adds its rows to the results, draws, and says what it saw.
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <string>
 #include <vector>
@@ -14,10 +15,10 @@
 namespace study {
 
 using namespace xgrad;
+using examples::cross_table;
 using examples::Results;
 using examples::Row;
 using examples::Rows;
-using examples::cross_table;
 using examples::shown;
 using examples::table;
 
@@ -25,7 +26,7 @@ struct Settings {
   std::string data, out = "runs/position_study";
   bool quick = false;
   std::uint64_t seed = 1;
-  int threads = 1;
+  int threads = std::min(num_threads(), 256);
 };
 
 /// What a part is given, and leaves its numbers and pictures in.

@@ -31,10 +31,10 @@ struct Exercise {
 
 struct Task {
   std::string name;
-  std::size_t vocab, layers, dim;
-  std::size_t smallest, largest;   // sizes in training, drawn anew for each batch
-  std::vector<std::size_t> sizes;  // in the test
-  std::size_t longest;             // text in training
+  std::size_t vocab, answers, layers, dim;  // answers: how many different ones there are
+  std::size_t smallest, largest;            // sizes in training, drawn anew for each batch
+  std::vector<std::size_t> sizes;           // in the test
+  std::size_t longest;                      // text in training
   Training training;
   std::function<Exercise(Rng& rng, std::size_t texts, std::size_t size)> make;
 };
@@ -49,6 +49,7 @@ Task look_back(std::size_t k, bool quick) {
   constexpr std::size_t symbols = 8, length = 32;
   return {.name = "look back " + std::to_string(k),
           .vocab = symbols,
+          .answers = symbols,
           .layers = 1,
           .dim = 32,
           .smallest = length,
@@ -73,6 +74,7 @@ Task copy(bool quick) {
   constexpr std::size_t symbols = 16;
   return {.name = "copy",
           .vocab = symbols + 1,
+          .answers = symbols,
           .layers = quick ? std::size_t{2} : std::size_t{4},
           .dim = 64,
           .smallest = 2,
@@ -98,6 +100,7 @@ Task induction(bool quick) {
   constexpr std::size_t symbols = 32;
   return {.name = "induction",
           .vocab = symbols,
+          .answers = symbols,
           .layers = quick ? std::size_t{2} : std::size_t{4},
           .dim = 64,
           .smallest = 2,
@@ -180,7 +183,7 @@ void report(Context& context, const Task& task) {
   const Rows rows = results.where({{"study", "task"}, {"task", task.name}});
   context.show("3. A task: " + task.name + ". Accuracy by length of the text, which is at most " +
                    std::to_string(task.longest) + " in training; chance is " +
-                   number(1.0 / static_cast<double>(task.vocab)),
+                   number(1.0 / static_cast<double>(task.answers)),
                cross_table(rows, "scheme", "length", "accuracy"));
   Rows by_distance;
   for (const Row& row : results.where(
