@@ -56,21 +56,26 @@ Tensor heads_of(const CausalSelfAttention& layer, const Tensor& x) {
            layer.options.heads, layer.options.dim / layer.options.heads, 0, x.size(1))});
 }
 
-/// The first layer of an untrained model, on windows of a text; the vectors of its tokens have a
-/// mean, which no averaging removes, unless it is taken off first.
-Tensor untrained(const Text& text, bool centred, std::size_t texts, std::size_t length, Rng& rng) {
-  const Gpt model({.vocab = text.vocab,
+/// The first layer of an untrained model, on its inputs (B, T, D).
+Tensor untrained(const std::function<Tensor(const Gpt&)>& inputs, std::size_t vocab, Rng& rng) {
+  const Gpt model({.vocab = vocab,
                    .layers = 1,
                    .heads = language.heads,
                    .dim = language.dim,
                    .seed = rng.key()});
+  return heads_of(model.h[0].attn, inputs(model));
+}
+
+/// What that layer gets of windows of a text. The vectors of its tokens have a mean, which no
+/// averaging removes, unless it is taken off first.
+Tensor of_text(const Gpt& model, const Text& text, bool centred, std::size_t texts,
+               std::size_t length, Rng& rng) {
   Indices ids = Indices::from_shape({texts, length});
   for (std::size_t b = 0; b < texts; ++b)
     std::copy_n(text.train.data() + rng.below(text.train.size() - length), length,
                 ids.data() + b * length);
-  Tensor x = model.h[0].ln_1(embedding(model.wte.weight, ids));
-  if (centred) x = x - mean(x, {0, 1}, true);
-  return heads_of(model.h[0].attn, x);
+  const Tensor x = model.h[0].ln_1(embedding(model.wte.weight, ids));
+  return centred ? x - mean(x, {0, 1}, true) : x;
 }
 
 }  // namespace
@@ -83,10 +88,23 @@ void measure_variance(Context& context, const Text& text) {
        [](std::size_t n, std::size_t t, Rng rng) { return average_of_noise(0, n, t, rng); }},
       {"random scores",
        [](std::size_t n, std::size_t t, Rng rng) { return average_of_noise(1, n, t, rng); }},
-      {"untrained layer, centred",
-       [&](std::size_t n, std::size_t t, Rng rng) { return untrained(text, true, n, t, rng); }},
-      {"untrained layer",
-       [&](std::size_t n, std::size_t t, Rng rng) { return untrained(text, false, n, t, rng); }}};
+      {"untrained layer, noise",
+       [&](std::size_t n, std::size_t t, Rng rng) {
+         return untrained(
+             [&](const Gpt&) {
+               return randn({n, t, language.dim}, rng);
+             },
+             text.vocab, rng);
+       }},
+      {"untrained layer, centred text",
+       [&](std::size_t n, std::size_t t, Rng rng) {
+         return untrained([&](const Gpt& m) { return of_text(m, text, true, n, t, rng); },
+                          text.vocab, rng);
+       }},
+      {"untrained layer, text", [&](std::size_t n, std::size_t t, Rng rng) {
+         return untrained([&](const Gpt& m) { return of_text(m, text, false, n, t, rng); },
+                          text.vocab, rng);
+       }}};
   std::vector<double> ns;
   for (std::size_t n = 1; n <= length; n *= 2) ns.push_back(static_cast<double>(n));
   constexpr double firsts[] = {1, 16};  // a power of n is fitted from these positions on
@@ -145,24 +163,22 @@ void measure_variance(Context& context, const Text& text) {
       "   The power of n by which it falls, fitted from a position on, with its standard "
       "error over repeats",
       table(fits, {"source", "from_position", "exponent", "exponent_error"}));
+  const auto last = [&](const char* source) {
+    const Rows found =
+        results.where({{"study", "variance"}, {"source", source}, {"position", length}});
+    return shown(found.front()["share_of_first"]);
+  };
   std::vector<std::string> near, far;
   for (const Row& row : fits)
     (std::abs(row["exponent"].get<double>() + 1) <= 0.05 ? near : far)
         .push_back(row["source"].get<std::string>() + " from " + shown(row["from_position"]) +
                    " on (" + shown(row["exponent"]) + ')');
-  context.read(
-      "An exponent within 0.05 of -1, that of 1/n: " + listed(near) + "; further from it: " +
-      listed(far) + ". The same layer with the mean of its inputs taken off falls to " +
-      shown(results
-                .where({{"study", "variance"},
-                        {"source", "untrained layer, centred"},
-                        {"position", length}})
-                .front()["share_of_first"]) +
-      " of its first value at position " + std::to_string(length) + ", with it to " +
-      shown(results
-                .where({{"study", "variance"}, {"source", "untrained layer"}, {"position", length}})
-                .front()["share_of_first"]) +
-      '.');
+  context.read("An exponent within 0.05 of -1, that of 1/n: " + listed(near) +
+               "; further from it: " + listed(far) + ". At position " + std::to_string(length) +
+               " the untrained layer has come down to " + last("untrained layer, noise") +
+               " of its first value on noise, " + last("untrained layer, centred text") +
+               " on text whose mean is taken off, " + last("untrained layer, text") +
+               " on text as it is.");
 }
 
 // ---- the probe ----------------------------------------------------------------------------------
