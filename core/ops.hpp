@@ -447,6 +447,19 @@ Indices argsort(const Tensor& x, std::int64_t axis = -1, bool descending = false
 /// what sort gives, cut off, for less. Throws ShapeError if k exceeds the axis.
 Sorted topk(const Tensor& x, std::size_t k, std::int64_t axis = -1, bool largest = true);
 
+// ---- search: ops/nearest.cpp
+
+struct NearestOptions {
+  /// Subtract the codebook's mean from both sides first: the same answer, with fewer digits lost
+  /// where everything lies far from the origin.
+  bool center = false;
+};
+/// For each row of z (..., d) the number of its nearest row of codebook (K, d), by Euclidean
+/// distance, the lowest of equals: (...). Takes the memory of one more codebook, never (..., K).
+/// Not on the tape: integers have no derivative. Throws ShapeError when the last axes differ or
+/// K = 0, std::invalid_argument where a number is NaN or infinite.
+Indices nearest(const Tensor& z, const Tensor& codebook, NearestOptions options = {});
+
 // ---- look-up and dropout: ops/index.cpp, ops/dropout.cpp
 
 /// Rows of a table: weight (V, D), ids (...) -> (..., D). Throws std::invalid_argument for an id
