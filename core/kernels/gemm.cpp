@@ -12,28 +12,20 @@
 
 #include <algorithm>
 
-#include <xgrad/core/kernels/reduce_row.hpp>
-#include <xgrad/core/kernels/tile.hpp>
+#include <xgrad/core/kernels/panel.hpp>
 #include <xgrad/core/parallel.hpp>
 #include <xgrad/core/tensor.hpp>
 
 namespace xgrad::inline XGRAD_PRECISION::kernels {
 namespace {
 
+using panel::block_rows, panel::enough_tasks, panel::panel_width, panel::scratch_limit,
+    panel::task_work, panel::tile_rows;
 using row::Batch, row::Full, row::lanes, row::Part;
 using tile::Left, tile::round_up;  // Left: A as tiles read it
 
-// A tile takes 24 of AVX-512's 32 registers, or 12 of the 16 of its predecessors; the rest hold the
-// factors.
-constexpr std::size_t tile_rows = sizeof(Batch) == 64 ? 8 : 4;
-constexpr std::size_t tile_vectors = 3;
-constexpr std::size_t panel_width = tile_vectors * lanes;
-constexpr std::size_t depth = 384;              // steps of k between two visits to C
-constexpr std::size_t block_rows = 96;          // rows of A that one task works on
-constexpr std::size_t scratch_limit = 1 << 20;  // numbers of B that are packed at a time
-constexpr std::size_t few_rows = 16;            // up to here a copy of B does not pay
-constexpr double task_work = 2e6;               // multiply-adds that are worth waking a thread for
-constexpr std::size_t enough_tasks = 16;        // to keep any few threads busy to the end
+constexpr std::size_t depth = 384;    // steps of k between two visits to C
+constexpr std::size_t few_rows = 16;  // up to here a copy of B does not pay
 
 /// Where a tile's sums go: `rows` rows of C, one register of columns after another, of which the
 /// last holds `tail` numbers.
@@ -48,24 +40,14 @@ struct Target {
 /// C[i, j] (+)= sum over p < steps of A[i, p] B[p, j], for one tile.
 template <std::size_t rows, std::size_t vectors>
 void compute_tile(std::size_t steps, Left a, const real* b, Target c) {
-  Batch sum[rows][vectors];
-  for (auto& line : sum)
-    for (Batch& value : line) value = Batch(0);
   // A store waits for its line of C: asked for now, it is there by the end. (Not where A is read
   // down its columns, a line for each step; that needs all the lines that can be under way.)
   if (a.step == 1)
     for (std::size_t i = 0; i < rows; ++i)
       for (std::size_t j = 0; j < vectors; ++j)
         __builtin_prefetch(c.data + i * c.stride + j * lanes, 1);
-  for (std::size_t p = 0; p < steps; ++p, b += vectors * lanes) {
-    Batch right[vectors];
-    for (std::size_t j = 0; j < vectors; ++j) right[j] = Batch::load_unaligned(b + j * lanes);
-    for (std::size_t i = 0; i < rows; ++i) {
-      const Batch left(*a.at(i, p));
-      for (std::size_t j = 0; j < vectors; ++j)
-        sum[i][j] = row::multiply_add(left, right[j], sum[i][j]);
-    }
-  }
+  Batch sum[rows][vectors];
+  panel::multiply(steps, a, b, sum);
   const auto finish = [&](auto part, std::size_t i, std::size_t j) {
     real* to = c.data + i * c.stride + j * lanes;
     Batch value = sum[i][j];
@@ -79,42 +61,14 @@ void compute_tile(std::size_t steps, Left a, const real* b, Target c) {
   }
 }
 
-/// All tiles of a block of rows over one panel: as high as they can be, then halves for the rest.
-template <std::size_t vectors, std::size_t rows = tile_rows>
-void compute_tiles(std::size_t begin, std::size_t end, std::size_t steps, Left a, const real* b,
-                   Target c) {
-  for (; begin + rows <= end; begin += rows) {
+/// All tiles of a block of rows over one panel.
+template <std::size_t vectors>
+void compute_tiles(std::size_t rows, std::size_t steps, Left a, const real* b, Target c) {
+  panel::for_tiles(rows, [=]<std::size_t height>(panel::Height<height>, std::size_t i) {
     Target here = c;
-    here.data += begin * c.stride;
-    compute_tile<rows, vectors>(steps, a.from(begin, 0), b, here);
-  }
-  if constexpr (rows > 1) compute_tiles<vectors, rows / 2>(begin, end, steps, a, b, c);
-}
-
-/// A panel of B: steps [p, p + steps) of columns [j, j + width), one row of whole registers after
-/// another, zeros beyond the width.
-void pack(Matrix b, std::size_t p, std::size_t steps, std::size_t j, std::size_t width, real* out) {
-  const std::size_t padded = round_up(width, lanes);
-  if (!b.transposed) {
-    for (std::size_t i = 0; i < steps; ++i)
-      row::walk(width, [&, from = b.data + (p + i) * b.stride + j](auto part, std::size_t k) {
-        part.load(from + k).store_unaligned(out + i * padded + k);
-      });
-    return;
-  }
-  // Squares, so that whole cache lines are read as well as written.
-  for (std::size_t column = 0; column < padded; column += lanes)
-    for (std::size_t step = 0; step < steps; step += lanes) {
-      real square[lanes][lanes];
-      const std::size_t columns = std::min(lanes, width - column),
-                        count = std::min(lanes, steps - step);
-      const real* from = b.data + (j + column) * b.stride + p + step;
-      for (std::size_t k = 0; k < lanes; ++k)
-        (k < columns ? Part{count}.load(from + k * b.stride) : Batch(0)).store_unaligned(square[k]);
-      for (std::size_t i = 0; i < count; ++i)
-        for (std::size_t k = 0; k < lanes; ++k)
-          out[(step + i) * padded + column + k] = square[k][i];
-    }
+    here.data += i * c.stride;
+    compute_tile<height, vectors>(steps, a.from(i, 0), b, here);
+  });
 }
 
 /// A product whose right factor is packed whole.
@@ -150,7 +104,7 @@ struct Product {
         const auto run = vectors == 3   ? compute_tiles<3>
                          : vectors == 2 ? compute_tiles<2>
                                         : compute_tiles<1>;
-        run(0, bottom - top, steps(pass), left, packed + offset(pass, panel), target);
+        run(bottom - top, steps(pass), left, packed + offset(pass, panel), target);
       }
   }
 
@@ -160,8 +114,8 @@ struct Product {
                  [&](std::size_t begin, std::size_t end) {
                    for (std::size_t i = begin; i < end; ++i) {
                      const std::size_t pass = i / panels(), panel = i % panels();
-                     pack(b, pass * depth, steps(pass), panel * panel_width, width(panel),
-                          packed->data() + offset(pass, panel));
+                     panel::pack(b, pass * depth, steps(pass), panel * panel_width, width(panel),
+                                 packed->data() + offset(pass, panel));
                    }
                  });
     const std::size_t height = std::min(block_rows, round_up(m, tile_rows));
