@@ -144,6 +144,25 @@ def generation_table(entries):
     )
 
 
+def nearest_table(entries):
+    """Scratch is what the process grew by less vectors, codes and answers."""
+    rows = []
+    for entry in entries:
+        n, codes, width = (entry["settings"][name] for name in ("rows", "codes", "width"))
+        operands = 4 * (n + codes) * width + 8 * n
+        growth = [entry["memory"].get(who) for who in ("xgrad", "libtorch")]
+        rows.append([
+            entry["title"] + disturbed(entry),
+            entry["threads"],
+            *(spread(entry["seconds"].get(who)) for who in ("xgrad", "libtorch")),
+            show(ratio(entry), "**{:.2f}**"),
+            show(share(entry), "{:.0%}"),
+            " / ".join(mebibytes(memory["growth"] - operands) if memory else "–" for memory in growth),
+        ])
+    header = ["nearest code", "threads", "xgrad", "LibTorch", "ratio", "of sgemm", "scratch, MiB, ours / theirs"]
+    return table(header, rows)
+
+
 def kernels_table(entries):
     cells = {}
     for row in entries[-1]["kernels"]:
@@ -169,6 +188,7 @@ TABLES = {
     "steps": (steps_table, memory_table),
     "attention": (attention_table,),
     "generation": (generation_table,),
+    "nearest": (nearest_table,),
     "kernels": (kernels_table,),
     "script": (script_table,),
 }

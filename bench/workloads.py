@@ -61,6 +61,18 @@ def generation(name, layers, heads, width, context=256, vocab=65, tokens=32):
     )
 
 
+def nearest(rows, codes, width):
+    """One product of all vectors with all codes; the comparisons do not count."""
+    return Workload(
+        "nearest",
+        f"{rows} vectors of {width} numbers among {codes} codes",
+        "nearest",
+        dict(rows=rows, codes=codes, width=width),
+        group="nearest",
+        flops=2 * rows * codes * width,
+    )
+
+
 WORKLOADS = [
     Workload("sgemm", f"matrix product, {SGEMM_SIZE} square", "sgemm", dict(size=SGEMM_SIZE, blas=0),
              flops=2 * SGEMM_SIZE**3),
@@ -76,6 +88,7 @@ WORKLOADS = [
     *(attention(context, backward) for context in (256, 512, 1024, 2048, 4096, 8192) for backward in (False, True)),
     generation("generate_medium", layers=6, heads=6, width=384),
     generation("generate_large", layers=12, heads=12, width=768),
+    nearest(rows=65536, codes=8192, width=64),
     Workload("kernels", "row-wise and elementwise operations", "kernels", group="kernels"),
     Workload("script", "the README's training script", "script", group="script"),
 ]

@@ -1,12 +1,16 @@
-// Rows of what arranges numbers: shapes, look-up by ids, order.
+// Rows of what arranges numbers: shapes, look-up by ids, order, search.
 #include "op_table.hpp"
 
 #include <algorithm>
+#include <limits>
 
 namespace xgrad::inline XGRAD_PRECISION::testing {
 namespace {
 
 using List = const std::vector<Tensor>&;
+
+constexpr real none = std::numeric_limits<real>::quiet_NaN(),
+               infinite = std::numeric_limits<real>::infinity();
 
 /// Ids in `rows` rows; nested braces around single numbers are ambiguous to xtensor.
 Indices matrix(const std::vector<std::int64_t>& ids, std::size_t rows) {
@@ -195,6 +199,28 @@ std::vector<ErrorRow> errors() {
          topk(ones({2, 3}), 1, 2);
        },
        "topk: axis 2 is out of range for 2 axes"},
+      {[] {
+         nearest(ones({2, 5}), ones({4, 3}));
+       },
+       "nearest: last axis of z (2, 5) does not fit codebook (4, 3): 5 != 3"},
+      {[] {
+         nearest(scalar(1), ones({4, 3}));
+       },
+       "nearest: z () has no last axis to fit codebook (4, 3)"},
+      {[] {
+         nearest(ones({2, 3}), ones({0, 3}));
+       },
+       "nearest: needs a codebook (K, d) of at least 1 row, got shape (0, 3)"},
+      {[] { nearest(ones(3), ones(3)); },
+       "nearest: needs a codebook (K, d) of at least 1 row, got shape (3,)"},
+      {[] {
+         nearest(tensor({1, 2, 3, 4, none, 6}, {2, 3}), ones({4, 3}));
+       },
+       "nearest: NaN or Inf in row 1 of z"},
+      {[] {
+         nearest(ones(3), tensor({1, 2, 3, 4, 5, 6, -infinite, 8, 9}, {3, 3}));
+       },
+       "nearest: NaN or Inf in row 2 of the codebook"},
   };
 }
 
