@@ -67,6 +67,26 @@ void Optimizer::zero_grad() {
   for (Slot& slot : slots_) slot.parameter.zero_grad();
 }
 
+void Optimizer::forget(const Tensor& parameter, std::span<const std::int64_t> rows) {
+  const auto slot = std::ranges::find_if(
+      slots_, [&](const Slot& s) { return s.parameter.data() == parameter.data(); });
+  require(slot != slots_.end(), "forget: this ", name_, " does not train that parameter of shape ",
+          parameter.shape());
+  const std::size_t count = parameter.ndim() == 0 ? 1 : parameter.size(0),
+                    width = count == 0 ? 0 : parameter.size() / count;
+  for (const std::int64_t row : rows)
+    require(static_cast<std::size_t>(row) < count, "forget: row ", row, " is outside [0, ", count,
+            ")");
+  const auto zero_rows = [&](Tensor x) {
+    for (const std::int64_t row : rows)
+      std::fill_n(x.mutable_data() + static_cast<std::size_t>(row) * width, width, real(0));
+    return x;
+  };
+  for (const Tensor& state : slot->state) zero_rows(state);
+  if (const Tensor& grad = slot->parameter.grad(); grad.defined())
+    slot->parameter.set_grad(zero_rows(grad.clone()));  // others may share its numbers
+}
+
 void Optimizer::set_lr_factor(double factor) {
   check_setting("set_lr_factor", "factor", factor);
   lr_factor_ = factor;

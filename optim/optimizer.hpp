@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <initializer_list>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -59,6 +60,11 @@ class Optimizer {
   virtual void step();
   /// Makes every gradient undefined.
   void zero_grad();
+  /// Zeroes these rows, along the first axis, of what the formula remembers of a parameter and of
+  /// its gradient: for rows that were given new values by hand, which old momentum would carry on.
+  /// Throws std::invalid_argument for a parameter that is not among parameters(), or a row it has
+  /// not.
+  void forget(const Tensor& parameter, std::span<const std::int64_t> rows);
 
   /// Learning rates from now on: `factor` times what the groups were given. With a schedule
   /// (schedule.hpp), `optimizer.set_lr_factor(schedule(step))` before each step. Throws unless

@@ -24,12 +24,13 @@ RowSums sums_of(const real* z, const real* q, std::size_t rows, std::size_t d) {
   RowSums sums;
   for (std::size_t n = 0; n < rows; ++n, z += d, q += d) {
     real error = 0, zz = 0, qq = 0;
+#pragma omp simd reduction(+ : error, zz, qq)
     for (std::size_t j = 0; j < d; ++j) {
       error += (z[j] - q[j]) * (z[j] - q[j]);
       zz += z[j] * z[j];
       qq += q[j] * q[j];
     }
-    sums += {error, std::sqrt(double(zz)), std::sqrt(double(qq)), double(zz)};
+    sums += {error, std::sqrt(zz), std::sqrt(qq), zz};
   }
   return sums;
 }
@@ -55,8 +56,7 @@ double utilization(std::span<const std::int64_t> counts) {
 }
 
 Usage measure_usage(const Tensor& z, const Tensor& q, const Indices& codes, std::size_t K) {
-  const std::size_t d = z.size(-1), rows = z.size() / d;
-  Usage usage;
+  Usage usage = detail::measure_distances(z, q);
   std::vector<std::int64_t> hits;  // of all codes, or of those that were hit
   if (K <= Usage::max_counted) {
     hits.resize(K);
@@ -72,9 +72,14 @@ Usage measure_usage(const Tensor& z, const Tensor& q, const Indices& codes, std:
     }
   }
   usage.perplexity = perplexity(hits);
-  usage.utilization = static_cast<double>(hits.size()) * utilization(hits) / static_cast<double>(K);
-  if (rows == 0) return usage;
+  usage.utilization = utilization(hits) * static_cast<double>(hits.size()) / static_cast<double>(K);
+  return usage;
+}
 
+namespace detail {
+
+Usage measure_distances(const Tensor& z, const Tensor& q) {
+  const std::size_t d = z.size(-1), rows = z.size() / d;
   constexpr std::size_t grain = 1024;
   std::vector<RowSums> blocks((rows + grain - 1) / grain);
   parallel_for(rows, grain, [&](std::size_t begin, std::size_t end) {
@@ -82,17 +87,20 @@ Usage measure_usage(const Tensor& z, const Tensor& q, const Indices& codes, std:
   });
   RowSums sums;
   for (const RowSums& block : blocks) sums += block;
+
   const auto n = static_cast<double>(rows);
   const Tensor centre = mean(reshape(z.detach(), {-1, d}), 0);
-  double centre_square = 0;
-  for (std::size_t j = 0; j < d; ++j) centre_square += double(centre.data()[j]) * centre.data()[j];
-  const double spread = sums.z_square / n - centre_square;  // tr Cov(z)
+  double spread = sums.z_square / n;  // to be the trace of z's covariance
+  for (std::size_t j = 0; j < d; ++j)
+    spread -= static_cast<double>(centre.data()[j]) * static_cast<double>(centre.data()[j]);
+  const AngleCounts angles = count_angles(z.detach(), q.detach());
+  Usage usage;
   usage.qerr = spread > 0 ? sums.error / n / spread : 0;
   usage.norm_ratio = sums.z_norm > 0 ? sums.q_norm / sums.z_norm : 0;
+  usage.frac_degenerate = static_cast<double>(angles.degenerate) / n;
+  usage.frac_obtuse = static_cast<double>(angles.obtuse) / n;
   return usage;
 }
-
-namespace detail {
 
 void check_vectors(const char* op, const Tensor& z, std::size_t dim) {
   require<ShapeError>(z.ndim() >= 1, op, ": input is 0-d, expected last axis ", dim);
@@ -103,6 +111,21 @@ void check_vectors(const char* op, const Tensor& z, std::size_t dim) {
                           : "");
   require<ShapeError>(z.size() > 0, op, ": no vectors in an input of shape ", z.shape());
 }
+
+void check_numbers(const char* op, const Tensor& z) {
+  const real *const end = z.data() + z.size(), *const nan = std::find_if(z.data(), end, [](real x) {
+                                                 return std::isnan(x);
+                                               });
+  require(nan == end, op, ": number ", nan - z.data(), " of the input is NaN");
+}
+
+void check_codes(const char* op, const Indices& codes, std::size_t K) {
+  for (std::size_t i = 0; i < codes.size(); ++i)
+    require(static_cast<std::size_t>(codes.data()[i]) < K, op, ": code ", codes.data()[i],
+            " at position ", i, " is outside [0, ", K, ")");
+}
+
+Shape leading_shape(const Tensor& z) { return {z.shape().begin(), z.shape().end() - 1}; }
 
 }  // namespace detail
 

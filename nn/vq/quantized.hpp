@@ -29,7 +29,7 @@ double perplexity(std::span<const std::int64_t> counts);
 /// The part of the counts that is not 0.
 double utilization(std::span<const std::int64_t> counts);
 
-/// Usage of K codes by rows z (..., d), which became q (..., d) by `codes`. O(N d).
+/// Usage of K codes by rows z (..., d), which became q (..., d) by `codes`: one pass, O(N d + K).
 Usage measure_usage(const Tensor& z, const Tensor& q, const Indices& codes, std::size_t K);
 
 /// Losses before they are weighted, 0-d; undefined: the quantizer has none of this name.
@@ -47,6 +47,7 @@ struct Quantized {
   Tensor loss;                 ///< 0-d: to be added to the task's loss; 0 in evaluation
   QuantizationLosses parts{};  ///< of which `loss` is made; undefined in evaluation
   Usage usage{};
+  std::vector<Quantized> stages{};  ///< of ResidualVq: what each made of what was left for it
 };
 
 /// Replaces each vector by one of finitely many, which a whole number names. Values are the same in
@@ -68,8 +69,16 @@ struct Quantizer : Module {
 };
 
 namespace detail {
+/// The part of measure_usage() that does not depend on codes.
+Usage measure_distances(const Tensor& z, const Tensor& q);
 /// Throws ShapeError unless z is (..., dim) with at least one row.
 void check_vectors(const char* op, const Tensor& z, std::size_t dim);
+/// Throws std::invalid_argument where a number of z is NaN.
+void check_numbers(const char* op, const Tensor& z);
+/// Throws std::invalid_argument for a code outside [0, K).
+void check_codes(const char* op, const Indices& codes, std::size_t K);
+/// z's shape without its last axis.
+Shape leading_shape(const Tensor& z);
 }  // namespace detail
 
 }  // namespace xgrad::inline XGRAD_PRECISION

@@ -1,11 +1,12 @@
-// Rows of what nn/ composes: losses, activations with slopes, recurrent cells and multi-head
-// attention, with their parameters among the inputs.
+// Rows of what nn/ composes: losses, activations with slopes, recurrent cells, multi-head attention
+// with their parameters among the inputs, and the entropies of quantizers.
 #include "op_table.hpp"
 
 #include <xgrad/nn/activation.hpp>
 #include <xgrad/nn/loss.hpp>
 #include <xgrad/nn/multihead.hpp>
 #include <xgrad/nn/recurrent.hpp>
+#include <xgrad/nn/vq/lfq.hpp>
 
 namespace xgrad::inline XGRAD_PRECISION::testing {
 namespace {
@@ -227,6 +228,23 @@ OpFamily layers() {
        1, true},
       {"MultiheadAttention composite",
        [](List x) { return multihead(x, {}, AttentionImpl::composite); }, attention, -1, 1},
+
+      // quantizers
+      {"binary_entropy", [](List x) { return binary_entropy(x[0]); }, {{2, N}}},
+      {"mean_code_entropy",
+       [](List x) { return mean_code_entropy(x[0]); },
+       {{N, 3}},
+       -2,
+       2,
+       true,
+       {1, 5}},
+      {"mean_code_entropy composite",
+       [](List x) { return composite::mean_code_entropy(x[0]); },
+       {{N, 3}},
+       -2,
+       2,
+       false,
+       {1, 5}},
   };
   return {std::move(rows), errors()};
 }
