@@ -30,6 +30,7 @@
 #include <xgrad/nn/pool.hpp>
 #include <xgrad/nn/position.hpp>
 #include <xgrad/nn/recurrent.hpp>
+#include <xgrad/nn/vq.hpp>
 #include <xgrad/optim/adam.hpp>
 #include <xgrad/optim/clip.hpp>
 #include <xgrad/optim/optimizer.hpp>

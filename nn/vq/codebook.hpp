@@ -12,7 +12,7 @@
 namespace xgrad::inline XGRAD_PRECISION {
 
 /// K vectors of width d. Gradients move what parameters it has; what else moves it, it does itself
-/// in update(). docs/quantization.md adds one of one's own.
+/// in update(). A user's own derives from this, too.
 struct CodebookBase : Module {
   using Module::Module;
   /// The vectors (K, d), on the tape.

@@ -2,6 +2,7 @@
 #include <xgrad/nn/vq/lfq.hpp>
 
 #include <cmath>
+#include <limits>
 
 #include <xgrad/core/parallel.hpp>
 #include <xgrad/core/pause.hpp>
@@ -17,15 +18,16 @@ real logistic(real x) {  // without overflow, and small numbers to the last digi
   return (x >= 0 ? 1 : e) / (1 + e);
 }
 
-/// p[c] = the probability of code c, whose highest bit is the first: each further bit splits every
-/// probability in two.
+/// p[c] = the probability of code c, bit j of which is coordinate j here: each splits all in two.
 void code_probabilities(const real* logits, std::size_t d, real* p) {
   p[0] = 1;
   for (std::size_t j = 0; j < d; ++j) {
     const real one = logistic(logits[j]), zero = logistic(-logits[j]);
-    for (std::size_t c = std::size_t{1} << j; c-- > 0;) {
-      p[2 * c + 1] = p[c] * one;
-      p[2 * c] = p[c] * zero;
+    const std::size_t half = std::size_t{1} << j;
+#pragma omp simd
+    for (std::size_t c = 0; c < half; ++c) {
+      p[half + c] = p[c] * one;
+      p[c] *= zero;
     }
   }
 }
@@ -46,6 +48,36 @@ std::vector<double> mean_probabilities(const Tensor& logits, std::size_t rows, s
   for (std::size_t i = 0; i < sums.size(); ++i)
     mean[i % codes] += sums[i] / static_cast<double>(rows);
   return mean;
+}
+
+/// g times the derivative of H(mean_n p_n). With b_j the bits of code c and p_j = sigmoid(a_nj),
+/// dH/da_nj = -1/N sum_c p_n(c) (b_j - p_j) log mean(c) = -1/N ((1 - p_j) S1 - p_j S0), where S1
+/// and S0 are the sums of w = p_n log mean over the codes with bit j and without.
+Tensor entropy_gradient(const Tensor& logits, const std::vector<real>& log_mean, real g) {
+  const std::size_t d = logits.size(-1), rows = logits.size() / d, codes = log_mean.size();
+  const real scale = -g / static_cast<real>(rows);
+  Tensor gradient = Tensor::empty(logits.shape());
+  parallel_for(
+      rows, 65536 / codes, [&, out = gradient.mutable_data()](std::size_t begin, std::size_t end) {
+        std::vector<real> w(codes);
+        for (std::size_t n = begin; n < end; ++n) {
+          const real* a = logits.data() + n * d;
+          code_probabilities(a, d, w.data());
+          for (std::size_t c = 0; c < codes; ++c) w[c] *= log_mean[c];
+          for (std::size_t j = d; j-- > 0;) {  // the last bit first, which is then summed away
+            const std::size_t half = std::size_t{1} << j;
+            real with = 0, without = 0;
+#pragma omp simd reduction(+ : with, without)
+            for (std::size_t c = 0; c < half; ++c) {
+              with += w[half + c];
+              without += w[c];
+              w[c] += w[half + c];
+            }
+            out[n * d + j] = scale * (logistic(-a[j]) * with - logistic(a[j]) * without);
+          }
+        }
+      });
+  return gradient;
 }
 
 }  // namespace
@@ -73,35 +105,10 @@ Tensor mean_code_entropy(const Tensor& logits) {
     entropy -= mean[c] * log_of;
     log_mean[c] = static_cast<real>(log_of);
   }
-  // With p_n(c) the probability of code c, b_j its bits and p_j = sigmoid(a_nj):
-  // dH/da_nj = -1/N sum_c p_n(c) (b_j - p_j) log mean(c) = -1/N ((1 - p_j) S1 - p_j S0),
-  // S1 and S0 the sums of w = p_n log mean over the codes with bit j set, and not set.
-  return record_fused(
-      "mean_code_entropy", "composite::mean_code_entropy", {logits},
-      scalar(static_cast<real>(entropy)), Keep::inputs, [d, rows, codes, log_mean](RawPull& r) {
-        const Tensor a = r.tensor(0);
-        Tensor gradient = Tensor::empty(a.shape());
-        const real scale = -r.grad()() / static_cast<real>(rows);
-        real* out = gradient.mutable_data();
-        parallel_for(rows, 65536 / codes, [&](std::size_t begin, std::size_t end) {
-          std::vector<real> w(codes);
-          for (std::size_t n = begin; n < end; ++n) {
-            code_probabilities(a.data() + n * d, d, w.data());
-            for (std::size_t c = 0; c < codes; ++c) w[c] *= log_mean[c];
-            for (std::size_t j = d; j-- > 0;) {  // the last bit first, which is then summed away
-              real with = 0, without = 0;
-              for (std::size_t c = 0; c < std::size_t{1} << j; ++c) {
-                with += w[2 * c + 1];
-                without += w[2 * c];
-                w[c] = w[2 * c] + w[2 * c + 1];
-              }
-              const real logit = a.data()[n * d + j];
-              out[n * d + j] = scale * (logistic(-logit) * with - logistic(logit) * without);
-            }
-          }
-        });
-        r.to(0, gradient);
-      });
+  return record_fused("mean_code_entropy", "composite::mean_code_entropy", {logits},
+                      scalar(static_cast<real>(entropy)), Keep::inputs, [log_mean](RawPull& r) {
+                        r.to(0, entropy_gradient(r.tensor(0), log_mean, r.grad()()));
+                      });
 }
 
 Tensor composite::mean_code_entropy(const Tensor& logits) {
@@ -110,7 +117,7 @@ Tensor composite::mean_code_entropy(const Tensor& logits) {
   Tensor p = ones({a.size(0), 1});
   for (std::size_t j = 0; j < d; ++j) {
     const Tensor bit = slice(a, 1, static_cast<std::int64_t>(j), static_cast<std::int64_t>(j) + 1);
-    p = concat({p * sigmoid(-bit), p * sigmoid(bit)}, 1);  // codes in another order: no matter
+    p = concat({p * sigmoid(-bit), p * sigmoid(bit)}, 1);  // in the fused one's order of codes
   }
   p = mean(p, 0);
   const Tensor none = equal(p, real(0));
