@@ -43,7 +43,6 @@ Tensor TableCodebook::initial_table() const {
 void TableCodebook::initialise(const Tensor& z, const Assignment& assignment) {
   if (initialised.item() != 0) return;
   Tensor rows = table();
-  const double share = static_cast<double>(z.size() / dim()) / static_cast<double>(codes());
   if (options.init == CodebookInit::kmeans) {
     const Clusters clusters =
         kmeans(z, {.clusters = codes(), .assignment = assignment}, init_rng("kmeans"));
@@ -51,13 +50,28 @@ void TableCodebook::initialise(const Tensor& z, const Assignment& assignment) {
     // A mean that nothing joined counts as one that one vector did: 0 would leave no sum of it.
     std::ranges::transform(std::span(clusters.counts.data(), codes()), counts.mutable_data(),
                            [](real count) { return std::max(count, real(1)); });
-  } else if (options.restart_below > 0) {
-    init::constant(counts, static_cast<real>(share));  // as if all were used alike: none is dead
   }
-  std::vector<std::int64_t> all(codes());
-  std::iota(all.begin(), all.end(), 0);
-  on_replaced(all);
+  on_replaced(all_rows());
   init::constant(initialised, 1);
+}
+
+// The counts of k-means are those of as many vectors as it had, and ones are of none: before the
+// first step moves them they become what as many vectors as it has would have given.
+void TableCodebook::scale_counts(std::size_t vectors) {
+  if (initialised.item() != 1) return;
+  init::constant(initialised, 2);
+  if (options.init != CodebookInit::kmeans && options.restart_below == 0) return;
+  real* count = counts.mutable_data();
+  const auto scale = static_cast<real>(static_cast<double>(vectors) /
+                                       std::accumulate(count, count + codes(), 0.0));
+  for (std::size_t k = 0; k < codes(); ++k) count[k] *= scale;
+  on_replaced(all_rows());
+}
+
+std::vector<std::int64_t> TableCodebook::all_rows() const {
+  std::vector<std::int64_t> rows(codes());
+  std::iota(rows.begin(), rows.end(), 0);
+  return rows;
 }
 
 void TableCodebook::update(const Tensor& z, const Indices& codes) {
@@ -67,6 +81,7 @@ void TableCodebook::update(const Tensor& z, const Indices& codes) {
                               "since the step that is computed again; quantize outside of it");
     return;
   }
+  scale_counts(codes.size());
   move(z, codes);
   restart(z);
 }

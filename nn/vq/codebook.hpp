@@ -48,8 +48,9 @@ struct CodebookOptions {
 /// A table that stands by itself: where it begins, and what happens to codes that nobody uses.
 /// Shared by Codebook and EmaCodebook, which differ in what moves it.
 ///
-/// "counts" (K,) are moving averages of each code's hits per step, and "initialised" is 1 once
-/// initialise() ran: both are saved, so that a loaded table is not begun anew.
+/// "counts" (K,) are moving averages of each code's hits per step; "initialised" is 0 at first, 1
+/// after initialise() and 2 after the first step. Both are saved, so that a loaded table is not
+/// begun anew.
 class TableCodebook : public CodebookBase {
  public:
   std::size_t codes() const override { return options.codes; }
@@ -78,7 +79,9 @@ class TableCodebook : public CodebookBase {
   virtual bool moves_itself() const { return options.restart_below > 0; }
 
  private:
+  void scale_counts(std::size_t vectors);
   void restart(const Tensor& z);
+  std::vector<std::int64_t> all_rows() const;
 
   Rng rng_;  // of restarts
   std::vector<std::int64_t> restarted_;

@@ -101,6 +101,19 @@ TEST_CASE("EmaCodebook begins k-means' sums from k-means' counts", "[nn][vq]") {
   CHECK(same_bits(codebook->sums, expected));
 }
 
+TEST_CASE("Counts of a k-means of more vectors are brought down to a step's", "[nn][vq]") {
+  const auto codebook = std::make_shared<EmaCodebook>(
+      EmaCodebookOptions{.codes = 5, .dim = 3, .restart_below = 0.2, .decay = 0.9});
+  codebook->initialise(random({1000, 3}, 2));
+  VectorQuantizer quantizer({.codebook = codebook, .codebook_weight = 0});
+  const Tensor z = random({50, 3}, 3), before = codebook->weight.clone();
+  for (int step = 0; step < 3; ++step) {
+    quantizer(z);
+    CHECK_THAT(sum(codebook->counts).item(), WithinRel(real(50), real(1e-5)));
+  }
+  CHECK(max(abs(codebook->weight - before)).item() < real(0.5));
+}
+
 TEST_CASE("In evaluation nothing moves a codebook", "[nn][vq]") {
   const auto codebook = fixture_ema(0.9, 1e-5, 10);
   VectorQuantizer quantizer({.codebook = codebook, .codebook_weight = 0});
@@ -356,7 +369,7 @@ TEST_CASE("The first training batch sets the codes to k-means, once", "[nn][vq]"
   CHECK(codebook->initialised.item() == 0);
   quantizer.train();
   quantizer(z);
-  CHECK(codebook->initialised.item() == 1);
+  CHECK(codebook->initialised.item() == 2);
   const Tensor means = codebook->weight.clone();
   quantizer(z + real(3));
   CHECK(same_bits(codebook->weight, means));
