@@ -2,6 +2,7 @@
 #include <xgrad/nn/vq/residual_vq.hpp>
 
 #include <algorithm>
+#include <optional>
 
 #include <xgrad/core/pause.hpp>
 #include <xgrad/core/recompute.hpp>
@@ -68,6 +69,8 @@ std::size_t ResidualVq::draw_stages() {
 Quantized ResidualVq::operator()(const Tensor& z) {
   const Scope here = enter();
   detail::check_vectors("ResidualVq", z, dim());
+  std::optional<Pause> pause;
+  if (!is_training()) pause.emplace();
   Shape shape = detail::leading_shape(z);
   shape.push_back(stages.size());
   const std::size_t active = draw_stages();

@@ -75,7 +75,9 @@ TEST_CASE("decode adds up the stages as operator() did, and skips those that are
   CHECK(same_bits(quantizer.decode(result.codes), result.quantized));
   CHECK((quantizer.encode(z) == result.codes));
   quantizer.eval();
+  Tape tape;
   const Quantized evaluation = quantizer(z);
+  CHECK(tape.size() == 0);
   CHECK(same_bits(evaluation.quantized, result.quantized));
   CHECK(evaluation.loss.item() == 0);
   Indices codes = result.codes;
