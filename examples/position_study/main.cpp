@@ -42,7 +42,7 @@ void run(int argc, char** argv) {
   const Text text{split.train, split.validation, vocabulary.size()};
 
   OutputFolder out(s.out);
-  Context context{s, out};
+  Context context{{out}, s};
   print_settings(std::cout, flags.settings());
   const auto save = [&] {
     write_file(out / "results.json", context.results.json(flags.settings()));

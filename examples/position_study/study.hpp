@@ -9,13 +9,15 @@
 
 #include <xgrad/xgrad.hpp>
 
-#include "support/output_folder.hpp"
-#include "support/results.hpp"
+#include "support/report.hpp"
 
 namespace study {
 
 using namespace xgrad;
 using examples::cross_table;
+using examples::listed;
+using examples::number;
+using examples::percent;
 using examples::Results;
 using examples::Row;
 using examples::Rows;
@@ -29,18 +31,8 @@ struct Settings {
   int threads = std::min(num_threads(), 256);
 };
 
-/// What a part is given, and leaves its numbers and pictures in.
-struct Context {
+struct Context : examples::Report {
   const Settings& settings;
-  examples::OutputFolder& out;
-  Results results{};
-
-  /// Prints a table under a heading.
-  void show(const std::string& heading, const std::string& table) const;
-  /// Prints a paragraph that says what the tables above show.
-  void read(const std::string& text) const;
-  /// Writes an SVG into the folder.
-  void draw(const std::string& file, const std::string& svg) const;
 };
 
 struct Sizes {
@@ -66,11 +58,6 @@ struct Training {
 /// AdamW with clipping, a short warm-up and a cosine to a tenth. Returns the seconds it took.
 double train(const Gpt& model, const Training& how,
              const std::function<Batch(std::int64_t step)>& batch_of);
-
-/// As the tables show it; a ratio as a signed percentage; "a, b and c", or "none".
-std::string number(double value);
-std::string percent(double ratio);
-std::string listed(const std::vector<std::string>& names);
 
 // ---- the parts
 

@@ -196,6 +196,12 @@ class Scale {
     lo_ -= extra, hi_ += extra;
   }
 
+  // At least this long, about the same middle.
+  void widen(double length) {
+    const double extra = std::max(0.0, length - (hi_ - lo_)) / 2;
+    lo_ -= extra, hi_ += extra;
+  }
+
   double operator()(double value) const { return (transform(value) - lo_) / (hi_ - lo_); }
   double length() const { return hi_ - lo_; }
 
@@ -267,19 +273,25 @@ struct Frame {
   bool grid_lines;  // rather than ticks outside of the plot
 };
 
+// The picture's size, its fonts, a white ground and the title.
+std::string opening(double width, double height, double left, std::string_view title) {
+  return fill(
+      R"(<svg xmlns="http://www.w3.org/2000/svg" width="{}" height="{}" viewBox="0 0 {} {}" )"
+      R"(role="img" font-size="{}" fill="#333" font-family="system-ui, -apple-system, )"
+      R"('Segoe UI', Roboto, 'DejaVu Sans', Arial, sans-serif">)"
+      "\n<title>{}</title>\n"
+      R"(<rect width="{}" height="{}" fill="#fff"/>)"
+      "\n"
+      R"(<text x="{}" y="28" font-size="17" font-weight="600" fill="#111">{}</text>)"
+      "\n",
+      {width, height, width, height, font, escape(title), width, height, left, escape(title)});
+}
+
 // Everything around the data, and the grid lines under it: the data is drawn over this.
 void draw_frame(Plot& plot, const Frame& frame, const Legend& legend) {
   const double left = plot.left, right = plot.right(), top = plot.top, bottom = plot.bottom();
   const double width = right + right_margin, height = bottom + bottom_margin;
-  plot.add(R"(<svg xmlns="http://www.w3.org/2000/svg" width="{}" height="{}" viewBox="0 0 {} {}" )"
-           R"(role="img" font-size="{}" fill="#333" font-family="system-ui, -apple-system, )"
-           R"('Segoe UI', Roboto, 'DejaVu Sans', Arial, sans-serif">)",
-           {width, height, width, height, font});
-  const std::string title = escape(frame.title);
-  plot.add("<title>{}</title>", {title});
-  plot.add(R"(<rect width="{}" height="{}" fill="#fff"/>)", {width, height});
-  plot.add(R"(<text x="{}" y="28" font-size="17" font-weight="600" fill="#111">{}</text>)",
-           {left, title});
+  plot.svg += opening(width, height, left, frame.title);
 
   for (const auto& [x, y, name, pen] : legend.entries) {
     const double at_x = left + x, at_y = 36 + y;
@@ -318,11 +330,12 @@ void draw_frame(Plot& plot, const Frame& frame, const Legend& legend) {
 // ---- the data -----------------------------------------------------------------------------------
 
 void draw_dots(Plot& plot, const Series& series, const Pen& pen) {
-  plot.add(R"(<g fill="{}" stroke="#fff" stroke-width="0.8">)", {pen.colour});
+  plot.add(R"(<g fill="{}" stroke="#fff" stroke-width="{}">)",
+           {pen.colour, series.radius < 3 ? 0 : 0.8});  // small ones would vanish in it
   for (std::size_t i = 0; i < series.xs.size(); ++i) {
     if (!plot.x.shows(series.xs[i]) || !plot.y.shows(series.ys[i])) continue;
-    plot.add(R"(<circle cx="{}" cy="{}" r="3.5"/>)",
-             {plot.px(series.xs[i]), plot.py(series.ys[i])});
+    plot.add(R"(<circle cx="{}" cy="{}" r="{}"/>)",
+             {plot.px(series.xs[i]), plot.py(series.ys[i]), series.radius});
   }
   plot.add("</g>", {});
 }
@@ -341,6 +354,28 @@ void draw_line(Plot& plot, const Series& series, const Pen& pen) {
   plot.add(R"(<path d="{}" stroke="{}" stroke-width="2" stroke-linejoin="round" )"
            R"(stroke-linecap="round" {} fill="none"/>)",
            {path, pen.colour, pen.dashes});
+}
+
+bool shows(const Plot& plot, double x, double y) { return plot.x.shows(x) && plot.y.shows(y); }
+
+void draw_arrows(Plot& plot, const Arrows& arrows) {
+  std::string path;
+  for (std::size_t i = 0; i < arrows.xs.size(); ++i) {
+    const double x = arrows.xs[i], y = arrows.ys[i], to_x = x + arrows.us[i],
+                 to_y = y + arrows.vs[i];
+    if (!shows(plot, x, y) || !shows(plot, to_x, to_y)) continue;
+    const double px = plot.px(to_x), py = plot.py(to_y);
+    const double dx = px - plot.px(x), dy = py - plot.py(y), length = std::hypot(dx, dy);
+    path += fill("M{} {}L{} {}", {plot.px(x), plot.py(y), px, py});
+    if (length < 1) continue;  // no room for a head
+    const double head = std::min(6.0, 0.5 * length) / length;
+    path +=
+        fill("M{} {}L{} {}L{} {}", {px - head * (dx - 0.5 * dy), py - head * (dy + 0.5 * dx), px,
+                                    py, px - head * (dx + 0.5 * dy), py - head * (dy - 0.5 * dx)});
+  }
+  plot.add(R"(<path d="{}" stroke="{}" stroke-width="1.3" stroke-linejoin="round" )"
+           R"(stroke-linecap="round" fill="none"/>)",
+           {path, escape(arrows.colour)});
 }
 
 // A cell's colour: the classes' colours mixed by their probabilities, paler than the points.
@@ -390,6 +425,16 @@ void require_pairs(const std::vector<Series>& series) {
   }
 }
 
+void require_whole(const std::vector<Arrows>& arrows) {
+  for (const Arrows& a : arrows)
+    for (const auto* list : {&a.ys, &a.us, &a.vs}) {
+      if (list->size() == a.xs.size()) continue;
+      throw std::invalid_argument(
+          "chart: " + std::to_string(a.xs.size()) + " arrows have " + std::to_string(a.ys.size()) +
+          " ys, " + std::to_string(a.us.size()) + " us and " + std::to_string(a.vs.size()) + " vs");
+    }
+}
+
 }  // namespace
 
 std::string line_chart(std::string_view title, std::string_view x_label, std::string_view y_label,
@@ -420,6 +465,100 @@ std::string line_chart(std::string_view title, std::string_view x_label, std::st
   const auto draw = options.points ? draw_dots : draw_line;
   for (std::size_t i = 0; i < series.size(); ++i) draw(plot, series[i], Pen(series[i], i));
   return plot.svg + "</svg>\n";
+}
+
+std::string plane_chart(std::string_view title, std::string_view x_label, std::string_view y_label,
+                        const Plane& plane, int width) {
+  require_pairs(plane.dots);
+  require_pairs(plane.lines);
+  require_whole(plane.arrows);
+  Scale x(false), y(false);
+  const auto include = [&](const std::vector<double>& xs, const std::vector<double>& ys) {
+    for (std::size_t i = 0; i < xs.size(); ++i)
+      if (x.shows(xs[i]) && y.shows(ys[i])) x.include(xs[i]), y.include(ys[i]);
+  };
+  for (const auto* list : {&plane.lines, &plane.dots})
+    for (const Series& s : *list) include(s.xs, s.ys);
+  for (const Arrows& a : plane.arrows) {
+    std::vector<double> tips_x, tips_y;
+    for (std::size_t i = 0; i < a.xs.size(); ++i) {
+      tips_x.push_back(a.xs[i] + a.us[i]);
+      tips_y.push_back(a.ys[i] + a.vs[i]);
+    }
+    include(a.xs, a.ys);
+    include(tips_x, tips_y);
+  }
+  x.settle(0.03), y.settle(0.03);
+  x.widen(y.length()), y.widen(0.6 * x.length());  // a picture, not a strip
+
+  const Frame frame{title,
+                    x_label,
+                    y_label,
+                    x.ticks(6),
+                    y.ticks(6),
+                    /*dots=*/true,
+                    /*grid_lines=*/false};
+  const double left = left_margin(frame.y_ticks);
+  const double plot_width = std::max(40.0, width - left - right_margin);
+  const Legend legend(plane.dots, plot_width);
+  Plot plot{left, top_margin(legend), plot_width, plot_width * y.length() / x.length(), x, y};
+  draw_frame(plot, frame, legend);
+  for (std::size_t i = 0; i < plane.lines.size(); ++i)
+    draw_line(plot, plane.lines[i], Pen(plane.lines[i], i));
+  for (std::size_t i = 0; i < plane.dots.size(); ++i)
+    draw_dots(plot, plane.dots[i], Pen(plane.dots[i], i));
+  for (const Arrows& a : plane.arrows) draw_arrows(plot, a);
+  return plot.svg + "</svg>\n";
+}
+
+std::string image_sheet(std::string_view title, const std::vector<ImageRow>& rows, int scale) {
+  constexpr double gap = 4;
+  double left = 24, right = 24 + 0.7 * text_width(title), bottom = 44;
+  for (const ImageRow& row : rows) left = std::max(left, 36 + text_width(row.name));
+  std::string body;
+  for (const auto& [name, images] : rows) {
+    double x = left, height = line_height;
+    for (const Image& image : images) height = std::max(height, 1.0 * scale * image.height);
+    body +=
+        fill(R"(<text x="24" y="{}" dy="0.35em">{}</text>)", {bottom + height / 2, escape(name)});
+    for (const Image& image : images) {
+      const double width = 1.0 * scale * image.width;
+      body += fill(
+          "\n"
+          R"(<image x="{}" y="{}" width="{}" height="{}" style="image-rendering:pixelated" )"
+          R"(href="data:image/png;base64,{}"/>)",
+          {x, bottom, width, 1.0 * scale * image.height, base64(png(image))});
+      x += width + gap;
+    }
+    body += '\n';
+    bottom += height + gap;
+    right = std::max(right, x);
+  }
+  return opening(right + right_margin, bottom + right_margin, 24, title) + body + "</svg>\n";
+}
+
+std::string side_by_side(const std::vector<std::string>& pictures, std::size_t columns) {
+  std::string body;
+  double x = 0, y = 0, row_height = 0, width = 0;
+  for (std::size_t i = 0; i < pictures.size(); ++i) {
+    const std::string& picture = pictures[i];
+    const auto size = [&picture](std::string_view name) {
+      return std::stod(picture.substr(picture.find(name) + name.size()));
+    };
+    if (i > 0 && i % columns == 0) x = 0, y += row_height, row_height = 0;
+    body += fill(R"(<svg x="{}" y="{}" )", {x, y}) + picture.substr(picture.find(' ') + 1);
+    x += size(" width=\"");
+    row_height = std::max(row_height, size(" height=\""));
+    width = std::max(width, x);
+  }
+  const double height = y + row_height;
+  return fill(
+             R"(<svg xmlns="http://www.w3.org/2000/svg" width="{}" height="{}" viewBox="0 0 {} {}">)"
+             "\n"
+             R"(<rect width="{}" height="{}" fill="#fff"/>)"
+             "\n",
+             {width, height, width, height, width, height}) +
+         body + "</svg>\n";
 }
 
 std::string scatter_over_grid(std::string_view title, std::string_view x_label,

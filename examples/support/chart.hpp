@@ -1,4 +1,5 @@
-// Pictures of a run as SVG text: line charts, scatter plots, decision boundaries.
+// Pictures of a run as SVG text: line charts, scatter plots, planes with arrows, decision
+// boundaries, sheets of images.
 // No plotting library, and it writes no files (the library has write_file).
 #pragma once
 
@@ -6,6 +7,8 @@
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "image.hpp"
 
 namespace examples {
 
@@ -16,6 +19,7 @@ struct Series {
   std::vector<double> xs, ys;
   std::string colour = "";  ///< any SVG colour; empty: the next of six that all eyes can tell
                             ///< apart, with dashed lines from the seventh on
+  double radius = 3.5;      ///< of a dot, in pixels
 };
 
 struct ChartOptions {
@@ -27,6 +31,24 @@ struct ChartOptions {
 /// Title, labels and names are UTF-8. Throws std::invalid_argument for more xs than ys, or fewer.
 std::string line_chart(std::string_view title, std::string_view x_label, std::string_view y_label,
                        const std::vector<Series>& series, ChartOptions options = {});
+
+/// Arrows from (xs[i], ys[i]) to (xs[i] + us[i], ys[i] + vs[i]). Those with a number that is NaN or
+/// infinite are left out.
+struct Arrows {
+  std::vector<double> xs = {}, ys = {}, us = {}, vs = {};
+  std::string colour = "#555";
+};
+
+/// What lies in a plane, whose x and y have the same scale: first the lines, then dots, then
+/// arrows.
+struct Plane {
+  std::vector<Series> dots = {}, lines = {};
+  std::vector<Arrows> arrows = {};
+};
+
+/// The legend has the dots' names. Throws std::invalid_argument for lists of different lengths.
+std::string plane_chart(std::string_view title, std::string_view x_label, std::string_view y_label,
+                        const Plane& plane, int width = 560);
 
 /// Class probabilities over a rectangle cut into equal cells, each given at the centre of its cell.
 struct ClassGrid {
@@ -50,5 +72,18 @@ struct ClassGrid {
 std::string scatter_over_grid(std::string_view title, std::string_view x_label,
                               std::string_view y_label, const ClassGrid& grid,
                               const std::vector<Series>& classes, int width = 560);
+
+/// Images of one kind: a row of a sheet.
+struct ImageRow {
+  std::string name;
+  std::vector<Image> images;
+};
+
+/// Rows of images below each other, each behind its name; a pixel becomes a square of `scale`
+/// pixels. Throws what png() throws.
+std::string image_sheet(std::string_view title, const std::vector<ImageRow>& rows, int scale = 3);
+
+/// Pictures that these functions made as one, `columns` in a row.
+std::string side_by_side(const std::vector<std::string>& pictures, std::size_t columns);
 
 }  // namespace examples

@@ -176,3 +176,53 @@ TEST_CASE("a decision boundary needs a probability per cell and class", "[chart]
   CHECK_THROWS_WITH(scatter_over_grid("", "", "", grid, {{"a", {}, {}}, {"b", {}, {}}}),
                     "chart: a grid of 3 rows, 2 columns and 2 classes got 6 probabilities");
 }
+
+TEST_CASE("a plane has one scale for both axes", "[chart]") {
+  const std::string svg =
+      plane_chart("", "", "", {.dots = {{"corners", {0, 3, 0}, {0, 0, 1}, "#000"}}});
+  CHECK(drawable(svg));
+  const auto number = [&svg](const std::string& name, int which) {
+    std::size_t at = 0;
+    for (int i = 0; i <= which; ++i) at = svg.find(name, at) + name.size();
+    return std::stod(svg.substr(at));
+  };
+  // The first circle is the legend's.
+  const double across = number("cx=\"", 2) - number("cx=\"", 1);
+  const double up = number("cy=\"", 1) - number("cy=\"", 3);
+  CHECK(std::abs(across - 3 * up) <= 0.5);
+}
+
+TEST_CASE("an arrow runs from its point to its tip, and has a head if there is room", "[chart]") {
+  const Plane plane{.lines = {{"", {0, 1}, {0, 1}}}, .arrows = {{{0, 1}, {0, 1}, {1, 0}, {0, 0}}}};
+  const std::string svg = plane_chart("Arrows", "x", "y", plane);
+  CHECK(drawable(svg));
+  const auto path = svg.substr(svg.rfind("<path d=\""));
+  CHECK(count(path, "M") == 3);  // two shafts and one head
+  Plane broken = plane;
+  broken.arrows[0].us = {none, inf};
+  const std::string without = plane_chart("", "", "", broken);
+  CHECK(drawable(without));
+  CHECK(count(without.substr(without.rfind("<path d=\"")), "M") == 0);
+  broken.arrows[0].vs.pop_back();
+  CHECK_THROWS_WITH(plane_chart("", "", "", broken), "chart: 2 arrows have 2 ys, 2 us and 1 vs");
+}
+
+TEST_CASE("a sheet shows every image behind its row's name", "[chart]") {
+  const Image dot{.width = 1, .height = 2, .rgb = {1, 2, 3, 4, 5, 6}};
+  const std::string svg = image_sheet("Sheet <1>", {{"a & b", {dot, dot}}, {"none", {}}}, 5);
+  CHECK(drawable(svg));
+  CHECK(has(svg, ">Sheet &lt;1&gt;<"));
+  CHECK(has(svg, ">a &amp; b<"));
+  CHECK(count(svg, "href=\"data:image/png;base64," + base64(png(dot)) + '"') == 2);
+  CHECK(count(svg, "width=\"5\" height=\"10\"") == 2);
+}
+
+TEST_CASE("pictures side by side are one picture", "[chart]") {
+  const std::string one = line_chart("One", "", "", two, {.width = 300, .height = 200});
+  const std::string svg = side_by_side({one, one, one}, 2);
+  CHECK(drawable(svg));
+  CHECK(count(svg, ">One</text>") == 3);
+  CHECK(has(svg, "width=\"600\" height=\"400\""));
+  CHECK(has(svg, "<svg x=\"300\" y=\"0\""));
+  CHECK(has(svg, "<svg x=\"0\" y=\"200\""));
+}
