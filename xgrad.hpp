@@ -14,6 +14,7 @@
 #include <xgrad/models/generate.hpp>
 #include <xgrad/models/gpt.hpp>
 #include <xgrad/models/mlp.hpp>
+#include <xgrad/models/vqvae.hpp>
 #include <xgrad/nn/activation.hpp>
 #include <xgrad/nn/attention.hpp>
 #include <xgrad/nn/checkpoint.hpp>
