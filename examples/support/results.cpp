@@ -70,6 +70,7 @@ std::string Results::json(const Row& settings) const {
 }
 
 std::string shown(const Row& value) {
+  if (value.is_null()) return "";
   if (value.is_string()) return value.get<std::string>();
   if (!value.is_number_float()) return value.dump();
   char text[32];

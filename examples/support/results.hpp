@@ -24,7 +24,7 @@ class Results {
 };
 
 /// The named columns of all rows, under their names with spaces for underscores. Numbers with four
-/// digits; a column that a row lacks stays empty.
+/// digits; a column that a row lacks, or where it has null, stays empty.
 std::string table(const Rows& rows, const std::vector<std::string>& columns);
 
 /// A line for each value of the column `down`, a column for each value of `across`, both in order

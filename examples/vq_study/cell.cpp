@@ -16,7 +16,7 @@ struct Named {
 
 std::vector<Named> estimators() {
   return {{"straight-through", std::make_shared<StraightThrough>()},
-          {"rotation", std::make_shared<RotationTrick>()},
+          {"rotation", std::make_shared<Rotation>()},
           {"rotation, no scale", std::make_shared<RotationNoScale>()},
           {"scale only", std::make_shared<ScaleOnly>()},
           {"reflection", std::make_shared<Reflection>()},
@@ -198,10 +198,10 @@ void measure_cell(Context& context) {
       "gradient for all of the cell: " +
       names(rows,
             [](const Row& row) {
-              return row["shortest"] == row["longest"] && row["spread_along_q"] == 0 &&
-                     row["spread_across_q"] == 0;
+              return row["longest"] != 0 && row["shortest"] == row["longest"] &&
+                     row["spread_along_q"] == 0 && row["spread_across_q"] == 0;
             }) +
-      '.');
+      "; none at all: " + names(rows, [](const Row& row) { return row["longest"] == 0; }) + '.');
   context.draw("gradient_field.svg", examples::side_by_side(pictures, 4));
 }
 

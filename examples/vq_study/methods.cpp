@@ -19,8 +19,7 @@ Made with(std::shared_ptr<CodebookBase> codebook, Estimated estimator, double co
           codebook};
 }
 
-const Estimated ste = std::make_shared<StraightThrough>(),
-                rotation = std::make_shared<RotationTrick>(),
+const Estimated ste = std::make_shared<StraightThrough>(), rotation = std::make_shared<Rotation>(),
                 no_scale = std::make_shared<RotationNoScale>(),
                 scale_only = std::make_shared<ScaleOnly>(), diveq = std::make_shared<Diveq>();
 

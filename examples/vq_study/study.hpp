@@ -109,7 +109,7 @@ void train(VqVae& model, const Made& made, const Method& method, const Data& dat
            std::uint64_t seed, const Training& how);
 
 /// rec: mse / variance; utilization, perplexity, qerr, norm_ratio as in Usage; mean_z: mean |z|.
-/// Those that a quantizer without a codebook does not have are left out.
+/// Null: those that mean nothing without a codebook, where z is bounded and rounded.
 Row evaluate(VqVae& model, const Made& made, const Data& data);
 
 // ---- pictures of data: training.cpp

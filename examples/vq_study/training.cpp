@@ -81,7 +81,10 @@ Row evaluate(VqVae& model, const Made& made, const Data& data) {
   const Usage& usage = latents.usage;
   Row row{{"rec", mse_loss(y, data.test).item() / data.variance},
           {"utilization", usage.utilization},
-          {"perplexity", usage.perplexity}};
+          {"perplexity", usage.perplexity},
+          {"qerr", nullptr},
+          {"norm_ratio", nullptr},
+          {"mean_z", nullptr}};
   if (!made.codebook) return row;
   row["qerr"] = usage.qerr;
   row["norm_ratio"] = usage.norm_ratio;

@@ -41,9 +41,8 @@ Tensor StraightThrough::operator()(const Tensor& z, const Tensor& q) const {
   return straight_through(q, z);
 }
 
-RotationTrick::RotationTrick(RotationOptions options)
-    : PlaneEstimator("RotationTrick",
-                     with("RotationTrick", {.scale = true, .turn = true}, options)) {}
+Rotation::Rotation(RotationOptions options)
+    : PlaneEstimator("Rotation", with("Rotation", {.scale = true, .turn = true}, options)) {}
 TangentRotation::TangentRotation(RotationOptions options)
     : PlaneEstimator(
           "TangentRotation",

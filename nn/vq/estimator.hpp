@@ -54,8 +54,8 @@ struct RotationOptions {
 /// G = l R, R the rotation in the plane of z and q that turns e into f, so that G z = q: the
 /// gradient keeps its angle to the vector, |dz| = l |g|, and differs within a cell. It needs an
 /// origin: far from it, it is StraightThrough. Fifty et al. 2024, the rotation trick (2410.06424).
-struct RotationTrick : PlaneEstimator {
-  explicit RotationTrick(RotationOptions options = {});
+struct Rotation : PlaneEstimator {
+  explicit Rotation(RotationOptions options = {});
 };
 /// G = l R (I - e e^T), without the part along z: what comes of differentiating through z/|z|.
 struct TangentRotation : PlaneEstimator {

@@ -37,6 +37,10 @@ TEST_CASE("a table has a line per row, and leaves empty what a row lacks", "[res
         "  rope       128      12.5\n"
         "  rope                       true\n");
   CHECK(table({}, {"scheme"}) == "  scheme\n  ------\n");
+  CHECK(table({{{"scheme", "fsq"}, {"qerr", nullptr}}}, {"scheme", "qerr"}) ==
+        "  scheme  qerr\n"
+        "  ------------\n"
+        "  fsq\n");
 }
 
 TEST_CASE("a cross table has a line and a column per value, in order of appearance", "[results]") {

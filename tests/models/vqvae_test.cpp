@@ -37,7 +37,7 @@ std::vector<Kind> kinds() {
   const auto with = [](std::shared_ptr<CodebookBase> codebook, double codebook_weight = 1) {
     return std::make_shared<VectorQuantizer>(
         VectorQuantizerOptions{.codebook = std::move(codebook),
-                               .estimator = std::make_shared<RotationTrick>(),
+                               .estimator = std::make_shared<Rotation>(),
                                .codebook_weight = codebook_weight});
   };
   return {

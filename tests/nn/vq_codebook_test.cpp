@@ -250,7 +250,7 @@ TEST_CASE("SimCodebook has the loss and gradients of its map", "[nn][vq]") {
 
 TEST_CASE("SimCodebook under the rotation trick", "[nn][vq]") {
   VectorQuantizer quantizer(
-      {.codebook = fixture_sim(false), .estimator = std::make_shared<RotationTrick>()});
+      {.codebook = fixture_sim(false), .estimator = std::make_shared<Rotation>()});
   Tensor z = fixture_vectors();
   Tape tape;
   tape.backward(task_loss(quantizer(z).quantized));

@@ -71,8 +71,8 @@ Tensor first_row(const Tensor& x) { return slice(x, 0, 0, 1); }
 
 /// One of each kind that has a closed form.
 std::vector<std::shared_ptr<const PlaneEstimator>> plane_estimators() {
-  return {std::make_shared<RotationTrick>(),
-          std::make_shared<RotationTrick>(
+  return {std::make_shared<Rotation>(),
+          std::make_shared<Rotation>(
               RotationOptions{.obtuse_straight_through = true, .lambda_clip = {real(.8), 2}}),
           std::make_shared<TangentRotation>(),
           std::make_shared<RotationNoScale>(),
@@ -140,7 +140,7 @@ TEST_CASE("straight through, the gradient is passed on unchanged", "[nn][vq]") {
 }
 
 TEST_CASE("the rotation trick gives the gradients that were worked out by hand", "[nn][vq]") {
-  const Pulled p = pull(RotationTrick(), fixture_z(), fixture_q(), fixture_g());
+  const Pulled p = pull(Rotation(), fixture_z(), fixture_q(), fixture_g());
   check_printed(p.dz, {1.814223422559, -2.061991281283, .295971759533, .526063495625, .215048339564,
                        -.205377578005, -1.225099498354, .598895053324, 2.928126308097});
   CHECK_FALSE(p.dq.defined());
@@ -182,7 +182,7 @@ TEST_CASE("the other members give the gradients that were worked out by hand", "
 TEST_CASE("the rotation is the matrix of its definition, transposed for the gradient", "[nn][vq]") {
   for (const std::size_t d : {2, 8, 64, 256}) {
     const Rows rows = random_rows(50, d);
-    const Tensor dz = pull(RotationTrick(), rows.z, rows.q, rows.g).dz;
+    const Tensor dz = pull(Rotation(), rows.z, rows.q, rows.g).dz;
     for (std::size_t i = 0; i < 50; ++i) {
       const Numbers z = row_of(rows.z, i), q = row_of(rows.q, i), g = row_of(rows.g, i),
                     got = row_of(dz, i);
@@ -249,7 +249,7 @@ TEST_CASE("where a direction or a plane is missing the gradient goes straight th
     CHECK(same_bits(p.value, q));
     for (std::size_t i = 0; i < p.dz.size(); ++i) CHECK(std::isfinite(p.dz.data()[i]));
   }
-  for (const Tensor& dz : {pull(RotationTrick(), z, q, g).dz, pull(TangentRotation(), z, q, g).dz,
+  for (const Tensor& dz : {pull(Rotation(), z, q, g).dz, pull(TangentRotation(), z, q, g).dz,
                            pull(RotationNoScale(), z, q, g).dz})
     CHECK(same_bits(dz, g));
   const AngleCounts counts = count_angles(z, q);
@@ -259,7 +259,7 @@ TEST_CASE("where a direction or a plane is missing the gradient goes straight th
 
 TEST_CASE("where z is its code already nothing is turned", "[nn][vq]") {
   const Tensor z = fixture_z(), g = fixture_g();
-  CHECK(difference(pull(RotationTrick(), z, z, g).dz, g) < tight);
+  CHECK(difference(pull(Rotation(), z, z, g).dz, g) < tight);
   CHECK(difference(pull(ScaleOnly(), z, z, g).dz, g) < tight);
   CHECK(difference(pull(Reflection(), z, z, g).dz, g) < tight);
   const Pulled diveq = pull(Diveq(), z, z, g);
@@ -270,19 +270,19 @@ TEST_CASE("where z is its code already nothing is turned", "[nn][vq]") {
 TEST_CASE("an obtuse row is turned by default, and passed on if asked", "[nn][vq]") {
   const Tensor z = tensor_of({.1, 0, 0}, {1, 3}), q = tensor_of({-.05, .02, 0}, {1, 3}),
                g = tensor_of({1, 0, 0}, {1, 3});
-  check_printed(pull(RotationTrick(), z, q, g).dz, {-.5, -.2, 0});
-  CHECK(same_bits(pull(RotationTrick({.obtuse_straight_through = true}), z, q, g).dz, g));
+  check_printed(pull(Rotation(), z, q, g).dz, {-.5, -.2, 0});
+  CHECK(same_bits(pull(Rotation({.obtuse_straight_through = true}), z, q, g).dz, g));
   const AngleCounts counts = count_angles(z, q);
   CHECK(counts.obtuse == 1);
   CHECK(counts.degenerate == 0);
   // Right on the edge of what is skipped, and on the right side.
-  const RotationTrick skips({.obtuse_straight_through = true});
+  const Rotation skips({.obtuse_straight_through = true});
   check_printed(pull(skips, z, -q, g).dz, {.5, .2, 0});
 }
 
 TEST_CASE("the ratio of lengths can be limited, in the gradient alone", "[nn][vq]") {
   const Tensor z = fixture_z(), g = fixture_g(), far = real(1e4) * fixture_q();
-  const RotationTrick clipped({.lambda_clip = {real(.5), 2}});
+  const Rotation clipped({.lambda_clip = {real(.5), 2}});
   const Pulled p = pull(clipped, z, far, g);
   CHECK(same_bits(p.value, far));
   CHECK(difference(p.dz, real(2) * pull(RotationNoScale(), z, far, g).dz) < tight);
@@ -312,7 +312,7 @@ TEST_CASE("near opposite directions the rotation keeps its digits", "[nn][vq]") 
                      static_cast<double>(zi[0]) * qi[0] + static_cast<double>(zi[1]) * qi[1]);
       put(expected, 3 * at - exact);
     }
-    return difference(pull(RotationTrick(), z, q, g).dz, expected);
+    return difference(pull(Rotation(), z, q, g).dz, expected);
   };
   if (sizeof(real) == 4) {
     CHECK(worst(1e-2) < 1e-4);
@@ -328,7 +328,7 @@ TEST_CASE("far from the origin the rotation trick is straight through", "[nn][vq
   const double shifts[] = {0, 1, 10, 100}, expected[] = {.367, .140, .021, .0021};
   for (std::size_t i = 0; i < 4; ++i) {
     const real s = static_cast<real>(shifts[i]);
-    const Tensor dz = pull(RotationTrick(), z + s, q + s, g).dz;
+    const Tensor dz = pull(Rotation(), z + s, q + s, g).dz;
     CHECK_THAT(length(row_of(dz - g, 0)) / length(row_of(g, 0)),
                WithinAbs(expected[i], i < 3 ? 6e-4 : 6e-5));
   }
@@ -336,7 +336,7 @@ TEST_CASE("far from the origin the rotation trick is straight through", "[nn][vq
 
 TEST_CASE("a transposed or unscaled rotation would not keep z.dz = q.g", "[nn][vq]") {
   const Rows r = random_rows(10, 6);
-  const Tensor right = pull(RotationTrick(), r.z, r.q, r.g).dz,
+  const Tensor right = pull(Rotation(), r.z, r.q, r.g).dz,
                unscaled = pull(RotationNoScale(), r.z, r.q, r.g).dz;
   for (std::size_t i = 0; i < 10; ++i) {
     const Numbers z = row_of(r.z, i), q = row_of(r.q, i), g = row_of(r.g, i);
@@ -444,12 +444,12 @@ TEST_CASE("estimators differentiate once; their composites twice", "[nn][vq]") {
   Tensor z = r.z;
   z.requires_grad_();
   Tape tape;
-  const RotationTrick rotation;
+  const Rotation rotation;
   CHECK(error_of<std::logic_error>([&] {
           const Tensor y = rotation(z, r.q);
           tape.gradient(sum(y * y), z, {.record = true});
         }) ==
-        "RotationTrick: a fused operation has no second derivative; use its composite() to "
+        "Rotation: a fused operation has no second derivative; use its composite() to "
         "differentiate twice");
   // G is a constant, so of <v, G^T (2 q)> with the value q = y(z) the gradient is 2 G^T G v.
   Tape again;
@@ -506,8 +506,8 @@ TEST_CASE("an estimator of one's own needs no more than the two tensors", "[nn][
 
 TEST_CASE("estimators refuse what does not fit", "[nn][vq][errors]") {
   CHECK(error_of<ShapeError>([] {
-          RotationTrick()(ones({2, 3}), ones({2, 4}));
-        }) == "RotationTrick: needs z and q of one shape (..., d), got (2, 3) and (2, 4)");
+          Rotation()(ones({2, 3}), ones({2, 4}));
+        }) == "Rotation: needs z and q of one shape (..., d), got (2, 3) and (2, 4)");
   CHECK(error_of<ShapeError>([] {
           StraightThrough()(ones(3), ones({1, 3}));
         }) == "StraightThrough: needs z and q of one shape (..., d), got (3,) and (1, 3)");
@@ -516,8 +516,8 @@ TEST_CASE("estimators refuse what does not fit", "[nn][vq][errors]") {
   CHECK(error_of<ShapeError>([] { count_angles(ones(3), ones(4)); }) ==
         "count_angles: needs z and q of one shape (..., d), got (3,) and (4,)");
   CHECK(error_of([] {
-          RotationTrick({.lambda_clip = {2, 1}});
-        }) == "RotationTrick: lambda_clip must be 0 <= low <= high, got 2 and 1");
+          Rotation({.lambda_clip = {2, 1}});
+        }) == "Rotation: lambda_clip must be 0 <= low <= high, got 2 and 1");
   CHECK(error_of([] {
           TangentRotation({.lambda_clip = {-1, 1}});
         }) == "TangentRotation: lambda_clip must be 0 <= low <= high, got -1 and 1");

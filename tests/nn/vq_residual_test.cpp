@@ -41,7 +41,7 @@ TEST_CASE("The task's gradient comes through once, however many the stages", "[n
 }
 
 TEST_CASE("The estimator of ResidualVq sees the sum of the stages", "[nn][vq]") {
-  ResidualVq quantizer(two_stages(std::make_shared<RotationTrick>()));
+  ResidualVq quantizer(two_stages(std::make_shared<Rotation>()));
   Tensor z = fixture_vectors();
   Tape tape;
   tape.backward(task_loss(quantizer(z).quantized));
