@@ -435,6 +435,24 @@ void require_whole(const std::vector<Arrows>& arrows) {
     }
 }
 
+/// An empty plot in its frame whose x and y have the same scale, so that its height follows.
+Plot square_plot(std::string_view title, std::string_view x_label, std::string_view y_label,
+                 const Scale& x, const Scale& y, const std::vector<Series>& legend_of, int width) {
+  const Frame frame{title,
+                    x_label,
+                    y_label,
+                    x.ticks(6),
+                    y.ticks(6),
+                    /*dots=*/true,
+                    /*grid_lines=*/false};
+  const double left = left_margin(frame.y_ticks);
+  const double plot_width = std::max(40.0, width - left - right_margin);
+  const Legend legend(legend_of, plot_width);
+  Plot plot{left, top_margin(legend), plot_width, plot_width * y.length() / x.length(), x, y};
+  draw_frame(plot, frame, legend);
+  return plot;
+}
+
 }  // namespace
 
 std::string line_chart(std::string_view title, std::string_view x_label, std::string_view y_label,
@@ -491,18 +509,7 @@ std::string plane_chart(std::string_view title, std::string_view x_label, std::s
   x.settle(0.03), y.settle(0.03);
   x.widen(y.length()), y.widen(0.6 * x.length());  // a picture, not a strip
 
-  const Frame frame{title,
-                    x_label,
-                    y_label,
-                    x.ticks(6),
-                    y.ticks(6),
-                    /*dots=*/true,
-                    /*grid_lines=*/false};
-  const double left = left_margin(frame.y_ticks);
-  const double plot_width = std::max(40.0, width - left - right_margin);
-  const Legend legend(plane.dots, plot_width);
-  Plot plot{left, top_margin(legend), plot_width, plot_width * y.length() / x.length(), x, y};
-  draw_frame(plot, frame, legend);
+  Plot plot = square_plot(title, x_label, y_label, x, y, plane.dots, width);
   for (std::size_t i = 0; i < plane.lines.size(); ++i)
     draw_line(plot, plane.lines[i], Pen(plane.lines[i], i));
   for (std::size_t i = 0; i < plane.dots.size(); ++i)
@@ -587,18 +594,7 @@ std::string scatter_over_grid(std::string_view title, std::string_view x_label,
   Scale x(false), y(false);
   x.include(grid.x_min), x.include(grid.x_max), x.settle(0);
   y.include(grid.y_min), y.include(grid.y_max), y.settle(0);
-  const Frame frame{title,
-                    x_label,
-                    y_label,
-                    x.ticks(6),
-                    y.ticks(6),
-                    /*dots=*/true,
-                    /*grid_lines=*/false};
-  const double left = left_margin(frame.y_ticks);
-  const double plot_width = std::max(40.0, width - left - right_margin);
-  const Legend legend(inside, plot_width);
-  Plot plot{left, top_margin(legend), plot_width, plot_width * y.length() / x.length(), x, y};
-  draw_frame(plot, frame, legend);
+  Plot plot = square_plot(title, x_label, y_label, x, y, inside, width);
   draw_grid(plot, grid, inside.size());
   for (std::size_t i = 0; i < inside.size(); ++i) draw_dots(plot, inside[i], Pen(inside[i], i));
   return plot.svg + "</svg>\n";

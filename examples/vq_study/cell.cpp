@@ -17,7 +17,7 @@ struct Named {
 std::vector<Named> estimators() {
   return {{"straight-through", std::make_shared<StraightThrough>()},
           {"rotation", std::make_shared<Rotation>()},
-          {"rotation, no scale", std::make_shared<RotationNoScale>()},
+          {"rotation without scale", std::make_shared<RotationNoScale>()},
           {"scale only", std::make_shared<ScaleOnly>()},
           {"reflection", std::make_shared<Reflection>()},
           {"tangent rotation", std::make_shared<TangentRotation>()},

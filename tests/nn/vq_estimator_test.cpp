@@ -160,6 +160,23 @@ TEST_CASE("the rotation trick gives the gradients that were worked out by hand",
   }
 }
 
+TEST_CASE("unit gradients show the rotation's matrix and its scale", "[nn][vq]") {
+  const auto three = [](const Tensor& x) { return broadcast_to(first_row(x), {3, 3}); };
+  const Tensor unit = tensor_of({1, 0, 0, 0, 1, 0, 0, 0, 1}, {3, 3});
+  check_printed(pull(RotationNoScale(), three(fixture_z()), three(fixture_q()), unit).dz,
+                {.921115775914, .175906680603, -.347278803099, -.209887577133, .975727931050,
+                 -.062467667905, .327861147939, .130429460964, .935679017283});
+  const double lambda[] = {1.205607055426, 1.185113657850, 1.555427542096},
+               cos_zq[] = {.916261362124, .758472741024, .985104109994};
+  const Tensor dz = pull(ScaleOnly(), fixture_z(), fixture_q(), unit).dz;
+  for (std::size_t i = 0; i < 3; ++i) {
+    const double tolerance = sizeof(real) == 8 ? 1e-11 : 2e-6;
+    CHECK_THAT(length(row_of(dz, i)), WithinAbs(lambda[i], tolerance));
+    CHECK_THAT(cosine(row_of(fixture_z(), i), row_of(fixture_q(), i)),
+               WithinAbs(cos_zq[i], tolerance));
+  }
+}
+
 TEST_CASE("the other members give the gradients that were worked out by hand", "[nn][vq]") {
   const auto first = [](const Estimator& estimator) {
     return pull(estimator, first_row(fixture_z()), first_row(fixture_q()), first_row(fixture_g()))
