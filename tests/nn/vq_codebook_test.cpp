@@ -13,11 +13,6 @@ using namespace xgrad::testing;
 
 namespace {
 
-Tensor random(const Ints& shape, std::uint64_t seed) {
-  Rng rng(seed);
-  return randn(shape, rng);
-}
-
 std::shared_ptr<EmaCodebook> fixture_ema(double decay, double eps, double restart_below = 0) {
   auto codebook = std::make_shared<EmaCodebook>(EmaCodebookOptions{.codes = 4,
                                                                    .dim = 3,

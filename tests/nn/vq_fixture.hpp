@@ -49,6 +49,11 @@ inline bool same_bits(const Tensor& a, const Tensor& b) {
   return a.shape() == b.shape() && std::memcmp(a.data(), b.data(), a.size() * sizeof(real)) == 0;
 }
 
+inline Tensor random(const Ints& shape, std::uint64_t seed) {
+  Rng rng(seed);
+  return randn(shape, rng);
+}
+
 inline void fill(Tensor x, const Tensor& values) {
   REQUIRE(x.shape() == values.shape());
   std::copy_n(values.data(), x.size(), x.mutable_data());

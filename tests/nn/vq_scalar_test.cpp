@@ -10,11 +10,6 @@ using namespace xgrad::testing;
 
 namespace {
 
-Tensor random(const Ints& shape, std::uint64_t seed) {
-  Rng rng(seed);
-  return randn(shape, rng);
-}
-
 Tensor fsq_input() {
   return tensor({0, 0, 0, 1, -1, 2, -2, real(.3), real(-.4)}, {3, 3}).requires_grad_();
 }

@@ -12,11 +12,6 @@ using namespace xgrad::testing;
 
 namespace {
 
-Tensor random(const Ints& shape, std::uint64_t seed) {
-  Rng rng(seed);
-  return randn(shape, rng);
-}
-
 std::shared_ptr<Codebook> random_codebook(std::size_t K, std::size_t d) {
   return std::make_shared<Codebook>(
       CodebookOptions{.codes = K, .dim = d, .init = CodebookInit::normal, .seed = 3});
