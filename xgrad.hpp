@@ -24,6 +24,7 @@
 #include <xgrad/nn/feedforward.hpp>
 #include <xgrad/nn/init.hpp>
 #include <xgrad/nn/linear.hpp>
+#include <xgrad/nn/lora.hpp>
 #include <xgrad/nn/loss.hpp>
 #include <xgrad/nn/module.hpp>
 #include <xgrad/nn/multihead.hpp>

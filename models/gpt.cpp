@@ -63,7 +63,7 @@ Gpt::Gpt(GptOptions o)
 Tensor Gpt::embed(const Indices& ids, const std::vector<std::size_t>& starts) const {
   require<ShapeError>(ids.dimension() == 2, "Gpt: needs ids (B, T), got ", ids.dimension(),
                       " axes");
-  Tensor x = embedding(wte.weight, ids);  // (B, T, D)
+  Tensor x = wte(ids);  // (B, T, D)
   if (options.position) {
     if (std::equal(starts.begin() + 1, starts.end(), starts.begin())) {
       x = options.position->on_embedding(x, starts.front());

@@ -1,7 +1,7 @@
 // Embedding: a table of vectors, one per id.
 #pragma once
 
-#include <xgrad/nn/module.hpp>
+#include <xgrad/nn/adaptable.hpp>
 
 namespace xgrad::inline XGRAD_PRECISION {
 
@@ -11,13 +11,16 @@ struct EmbeddingOptions {
 
 /// ids (...) -> (..., dim); weight (count, dim), initially standard normal. Throws for an id
 /// outside [0, count).
-struct Embedding : Module {
+struct Embedding : Adaptable {
   explicit Embedding(EmbeddingOptions options) : Embedding(nullptr, "", options) {}
   Embedding(Module* owner, std::string name, EmbeddingOptions options);
-  Tensor operator()(const Indices& ids) const {
-    const Scope here = enter();
-    return embedding(weight, ids);
-  }
+  Tensor operator()(const Indices& ids) const;
+
+  std::size_t inputs() const override { return options.count; }
+  std::size_t outputs() const override { return options.dim; }
+  Tensor stored_weight() const override { return weight; }
+  Tensor stored_bias() const override { return {}; }
+  bool looks_up() const override { return true; }
 
   const EmbeddingOptions options;
   Parameter weight;

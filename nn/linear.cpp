@@ -13,10 +13,22 @@ Tensor uniform_init(const Ints& shape, std::size_t in, Rng rng) {
   return init::uniform(zeros(shape), -bound, bound, rng);
 }
 
+class NumberRows final : public InputRows {
+ public:
+  explicit NumberRows(Tensor x) : x_(std::move(x)) {}
+  Tensor times(const Tensor& matrix) const override { return linear(x_, matrix); }
+  std::unique_ptr<InputRows> dropped(const Dropout& dropout) const override {
+    return std::make_unique<NumberRows>(dropout(x_));
+  }
+
+ private:
+  const Tensor x_;
+};
+
 }  // namespace
 
 Linear::Linear(Module* owner, std::string name, LinearOptions o)
-    : Module(owner, std::move(name)),
+    : Adaptable(owner, std::move(name)),
       options((require(o.in > 0 && o.out > 0, "Linear(", o.in, " -> ", o.out,
                        "): sizes must be positive"),
                o)),
@@ -31,7 +43,8 @@ Tensor Linear::operator()(const Tensor& x) const {
                       "): last axis of input ", x.shape(), " is ", x.size(-1), ", expected ",
                       options.in,
                       x.size() > 0 && x.size() / x.size(0) == options.in ? "; flatten first?" : "");
-  return linear(x, weight, bias);
+  const Tensor y = linear(x, weight, bias);
+  return attachment ? (*attachment)(y, NumberRows(x)) : y;
 }
 
 std::string Linear::describe() const { return concat_text(options.in, " -> ", options.out); }

@@ -126,6 +126,13 @@ std::vector<std::pair<std::string, const Module*>> Module::named_modules() const
   return result;
 }
 
+std::vector<std::pair<std::string, Module*>> Module::named_modules() {
+  std::vector<std::pair<std::string, Module*>> result;
+  for (auto& [name, module] : std::as_const(*this).named_modules())
+    result.emplace_back(std::move(name), const_cast<Module*>(module));
+  return result;
+}
+
 StateDict Module::state_dict() const {
   StateDict result;
   visit("", [&](const std::string& prefix, const Module& module) {

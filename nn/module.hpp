@@ -69,6 +69,7 @@ class Module {
   std::vector<Tensor> trainable_parameters() const;
   /// This module ("") and all below, by dotted name.
   std::vector<std::pair<std::string, const Module*>> named_modules() const;
+  std::vector<std::pair<std::string, Module*>> named_modules();
 
   /// Parameters and buffers.
   StateDict state_dict() const;

@@ -1,0 +1,6 @@
+// Low-rank adapters: attach, train, merge.
+// docs/lora.md says how they are used.
+#pragma once
+
+#include <xgrad/nn/lora/attach.hpp>
+#include <xgrad/nn/lora/merge.hpp>
