@@ -3,4 +3,6 @@
 #pragma once
 
 #include <xgrad/nn/lora/attach.hpp>
+#include <xgrad/nn/lora/combine.hpp>
 #include <xgrad/nn/lora/merge.hpp>
+#include <xgrad/nn/lora/peft.hpp>

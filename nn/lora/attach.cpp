@@ -12,19 +12,6 @@
 namespace xgrad::inline XGRAD_PRECISION::lora {
 namespace {
 
-struct Target {
-  std::string name;
-  Adaptable* layer;
-};
-
-/// The layers that adapters can be attached to.
-std::vector<Target> adaptable(Module& model) {
-  std::vector<Target> result;
-  for (const auto& [name, module] : model.named_modules())
-    if (auto* layer = dynamic_cast<Adaptable*>(module)) result.push_back({name, layer});
-  return result;
-}
-
 std::string quoted(const std::vector<std::string>& names) {
   std::string text;
   for (const std::string& name : names) text += (text.empty() ? "\"" : ", \"") + name + '"';
@@ -33,6 +20,47 @@ std::string quoted(const std::vector<std::string>& names) {
 
 std::string in_words(const Names& targets) {
   return targets.pattern.empty() ? quoted(targets.list) : quoted({targets.pattern});
+}
+
+/// Asks for gradients of what the active adapters train, and of nothing else.
+void choose_trainable(Module& model) {
+  std::set<const Options*> all;
+  for (Tensor& parameter : model.parameters()) parameter.requires_grad_(false);
+  for (const Slot* slot : slots(model))
+    for (const auto& [adapter, weight] : slot->active) {
+      for (Tensor& parameter : adapter->parameters()) parameter.requires_grad_();
+      if (adapter->options->bias == Bias::lora_only && slot->base.stored_bias().defined())
+        slot->base.stored_bias().requires_grad_();
+      all.insert(adapter->options.get());
+    }
+  for (auto& [name, parameter] : model.named_parameters())
+    for (const Options* options : all)
+      if (is_saved(*options, name) ||
+          (options->bias == Bias::all && (name == "bias" || name.ends_with(".bias"))))
+        parameter.requires_grad_();
+}
+
+std::vector<std::string> adapter_names(Module& model) {
+  std::vector<std::string> names;
+  for (const Adapter* adapter : adapters(model))
+    if (std::find(names.begin(), names.end(), adapter->name) == names.end())
+      names.push_back(adapter->name);
+  return names;
+}
+
+std::string with_commas(std::size_t number) {
+  std::string text = std::to_string(number);
+  for (std::size_t i = text.size(); i > 3;) text.insert(i -= 3, 1, ',');
+  return text;
+}
+
+}  // namespace
+
+std::vector<Target> adaptable(Module& model) {
+  std::vector<Target> result;
+  for (const auto& [name, module] : model.named_modules())
+    if (auto* layer = dynamic_cast<Adaptable*>(module)) result.push_back({name, layer});
+  return result;
 }
 
 std::vector<Target> find_targets(Module& model, const Options& options) {
@@ -59,55 +87,25 @@ std::vector<Target> find_targets(Module& model, const Options& options) {
   return result;
 }
 
-/// Asks for gradients of what the active adapters train, and of nothing else.
-void choose_trainable(Module& model) {
-  std::set<const Options*> all;
-  for (Tensor& parameter : model.parameters()) parameter.requires_grad_(false);
-  for (const Slot* slot : slots(model))
-    for (const auto& [adapter, weight] : slot->active) {
-      for (Tensor& parameter : adapter->parameters()) parameter.requires_grad_();
-      if (adapter->options->bias == Bias::lora_only && slot->base.stored_bias().defined())
-        slot->base.stored_bias().requires_grad_();
-      all.insert(adapter->options.get());
-    }
-  for (auto& [name, parameter] : model.named_parameters())
-    for (const Options* options : all)
-      if (is_saved(*options, name) ||
-          (options->bias == Bias::all && (name == "bias" || name.ends_with(".bias"))))
-        parameter.requires_grad_();
-}
-
 void check_unmerged(Module& model) {
   for (const Slot* slot : slots(model))
     require<std::logic_error>(!slot->merged(), "lora: \"", slot->adapters.front()->layer,
                               "\": adapters are merged; unmerge() first");
 }
 
-std::vector<std::string> adapter_names(Module& model) {
-  std::vector<std::string> names;
-  for (const Adapter* adapter : adapters(model))
-    if (std::find(names.begin(), names.end(), adapter->name) == names.end())
-      names.push_back(adapter->name);
-  return names;
+void require_known(Module& model, const std::vector<Weighted>& names) {
+  const std::vector<std::string> known = adapter_names(model);
+  for (const auto& [name, weight] : names)
+    require(std::find(known.begin(), known.end(), name) != known.end(), "lora: no adapter \"", name,
+            "\"; there are ", known.empty() ? "none" : quoted(known));
 }
 
-std::string with_commas(std::size_t number) {
-  std::string text = std::to_string(number);
-  for (std::size_t i = text.size(); i > 3;) text.insert(i -= 3, 1, ',');
-  return text;
-}
-
-}  // namespace
-
-std::vector<Adapter*> attach(Module& model, const Options& options) {
+std::vector<Adapter*> place(Module& model, const Options& options,
+                            const std::vector<Target>& targets) {
   check(options);
   check_unmerged(model);
-  const std::vector<Target> targets = find_targets(model, options);
   for (const auto& [name, layer] : targets) {
-    const std::size_t rank = rank_of(options, name),
-                      most = std::min(layer->inputs(), layer->outputs());
-    require(rank >= 1 && rank <= most, "lora: \"", name, "\" (", layer->inputs(), " -> ",
-            layer->outputs(), "): rank must be in [1, ", most, "], got ", rank);
+    require(rank_of(options, name) >= 1, "lora: \"", name, "\": rank is 0");
     require(!options.dora || !layer->looks_up(), "lora: \"", name,
             "\" is an Embedding; DoRA is for Linear layers");
     const auto* slot = dynamic_cast<const Slot*>(layer->attachment.get());
@@ -118,7 +116,7 @@ std::vector<Adapter*> attach(Module& model, const Options& options) {
   for (const std::string& part : options.modules_to_save) {
     const auto modules = model.named_modules();
     require(std::any_of(modules.begin(), modules.end(),
-                        [&](const auto& module) { return is_saved(options, module.first); }),
+                        [&](const auto& item) { return named_or_below(item.first, part); }),
             "lora: modules_to_save: no module is named \"", part, "\"");
   }
   const bool first = slots(model).empty();
@@ -129,20 +127,30 @@ std::vector<Adapter*> attach(Module& model, const Options& options) {
     auto& slot = dynamic_cast<Slot&>(*layer->attachment);
     slot.adapters.push_back(std::make_unique<Adapter>(
         slot, *layer, name, shared, rank_of(options, name), alpha_of(options, name)));
-    result.push_back(slot.adapters.back().get());
-    if (first) slot.active.push_back({result.back(), 1});
-    for (Tensor& parameter : result.back()->parameters()) parameter.requires_grad_(false);
+    Adapter& adapter = *slot.adapters.back();
+    result.push_back(&adapter);
+    for (Tensor& parameter : adapter.parameters()) parameter.requires_grad_(false);
+    if (first) slot.active.push_back({&adapter, 1});
   }
   if (first) choose_trainable(model);
   return result;
 }
 
+std::vector<Adapter*> attach(Module& model, const Options& options) {
+  check(options);
+  const std::vector<Target> targets = find_targets(model, options);
+  for (const auto& [name, layer] : targets) {
+    const std::size_t rank = rank_of(options, name),
+                      most = std::min(layer->inputs(), layer->outputs());
+    require(rank >= 1 && rank <= most, "lora: \"", name, "\" (", layer->inputs(), " -> ",
+            layer->outputs(), "): rank must be in [1, ", most, "], got ", rank);
+  }
+  return place(model, options, targets);
+}
+
 void activate(Module& model, const std::vector<Weighted>& names) {
   check_unmerged(model);
-  const std::vector<std::string> known = adapter_names(model);
-  for (const auto& [name, weight] : names)
-    require(std::find(known.begin(), known.end(), name) != known.end(), "lora: no adapter \"", name,
-            "\"; there are ", known.empty() ? "none" : quoted(known));
+  require_known(model, names);
   for (Slot* slot : slots(model)) {
     slot->active.clear();
     for (const auto& [name, weight] : names)
@@ -166,9 +174,7 @@ std::vector<Adapter*> adapters(Module& model) {
 
 void detach(Module& model, const std::string& name) {
   check_unmerged(model);
-  const std::vector<std::string> known = adapter_names(model);
-  require(std::find(known.begin(), known.end(), name) != known.end(), "lora: no adapter \"", name,
-          "\"; there are ", known.empty() ? "none" : quoted(known));
+  require_known(model, {name});
   for (Slot* slot : slots(model)) {
     if (Adapter* adapter = slot->find(name)) adapter->drop_reference();
     std::erase_if(slot->active, [&](const auto& item) { return item.adapter->name == name; });

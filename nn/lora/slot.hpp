@@ -2,7 +2,7 @@
 #pragma once
 
 #include <xgrad/core/saved.hpp>
-#include <xgrad/nn/lora/adapter.hpp>
+#include <xgrad/nn/lora/attach.hpp>
 
 namespace xgrad::inline XGRAD_PRECISION::lora {
 
@@ -37,5 +37,22 @@ class Slot final : public Module, public Adaptable::Attachment {
 
 /// All slots below, in the model's order.
 std::vector<Slot*> slots(Module& model);
+/// Throws std::logic_error, naming the layer, if any is merged.
+void check_unmerged(Module& model);
+/// Throws std::invalid_argument for a name that no adapter has.
+void require_known(Module& model, const std::vector<Weighted>& names);
+
+/// A layer that gets an adapter.
+struct Target {
+  std::string name;
+  Adaptable* layer;
+};
+/// All layers that could have one.
+std::vector<Target> adaptable(Module& model);
+/// Those that the options mean; the errors of attach() for names.
+std::vector<Target> find_targets(Module& model, const Options& options);
+/// attach() to these, with any rank from 1 on.
+std::vector<Adapter*> place(Module& model, const Options& options,
+                            const std::vector<Target>& targets);
 
 }  // namespace xgrad::inline XGRAD_PRECISION::lora

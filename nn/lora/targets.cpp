@@ -62,12 +62,13 @@ bool all_linear(const Names& targets) {
       [](char a, char b) { return std::tolower(static_cast<unsigned char>(a)) == b; });
 }
 
+bool named_or_below(const std::string& name, const std::string& part) {
+  return ('.' + name + '.').find('.' + part + '.') != std::string::npos;
+}
+
 bool is_saved(const Options& options, const std::string& name) {
-  // As a part of the dotted name, from dot to dot.
   return std::any_of(options.modules_to_save.begin(), options.modules_to_save.end(),
-                     [&](const std::string& part) {
-                       return ('.' + name + '.').find('.' + part + '.') != std::string::npos;
-                     });
+                     [&](const std::string& part) { return named_or_below(name, part); });
 }
 
 bool is_excluded(const Options& options, const std::string& name) {

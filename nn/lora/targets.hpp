@@ -14,6 +14,8 @@ bool all_linear(const Names& targets);
 /// Whether the module `name` is a target: not excluded, neither in modules_to_save nor below, and
 /// named by `targets`. A name that stands in the list as a whole counts whatever its number.
 bool is_target(const Options& options, const std::string& name);
+/// Whether `part`, dots and all, is a part of the dotted name: "h.1" of "model.h.1.mlp".
+bool named_or_below(const std::string& name, const std::string& part);
 /// Whether the module is one of modules_to_save or below one.
 bool is_saved(const Options& options, const std::string& name);
 /// exclude or modules_to_save.
