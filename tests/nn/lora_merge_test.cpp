@@ -112,7 +112,8 @@ TEST_CASE("Misuse of a merged model is an error that names the layer", "[nn][lor
   const std::string merged = "lora: \"up\": adapters are merged; unmerge() first";
   CHECK(error_of<std::logic_error>([&] { lora::activate(model, {"default"}); }) == merged);
   CHECK(error_of<std::logic_error>([&] { lora::detach(model); }) == merged);
-  CHECK(error_of<std::logic_error>([&] { lora::attach(model, {.name = "b"}); }) == merged);
+  CHECK(error_of<std::logic_error>([&] { lora::attach(model, {.rank = 2, .name = "b"}); }) ==
+        merged);
   CHECK(error_of<std::logic_error>([&] {
           adapters[0]->start_from(zeros({2, 6}), zeros({13, 2}), lora::Reference::keep);
         }) == merged);
