@@ -74,12 +74,11 @@ def check(written):
     for path in sorted(written.glob("*/adapter_config.json")):
         name = path.parent.name
         model = PeftModel.from_pretrained(base(), path.parent).eval().double()
-        missing = [key for key in load_file(path.parent / "adapter_model.safetensors")
-                   if key not in model.state_dict() and "lora" not in key]
-        difference = (model(ids) - expected[name].double()).abs().max().item()
+        y = expected[name].double()
+        difference = ((model(ids) - y).abs().max() / y.abs().max()).item()
         rank = json.loads(path.read_text())["r"]
-        print(f"{name}: rank {rank}, outputs differ by {difference:.1e}")
-        assert difference < 2e-6, name
+        print(f"{name}: rank {rank}, outputs differ by {difference:.1e} of the largest")
+        assert difference < 1e-5, name
 
 
 if __name__ == "__main__":
