@@ -6,6 +6,10 @@
 
 namespace xgrad::inline XGRAD_PRECISION {
 
+namespace kernels {
+struct AdamStep;
+}
+
 /// How much of the running means of the gradient and of its square each step keeps; both in [0, 1).
 struct Betas {
   double first = 0.9, second = 0.999;
@@ -41,7 +45,7 @@ class Adam : public Optimizer {
  protected:
   enum class Decay { into_gradient, decoupled };
   Adam(const char* name, const ParameterGroups& parameters, AdamOptions options, Decay decay);
-  void update(Slot& slot, double lr) override;
+  void update(Slot& slot, const Tensor& grad, double lr) override;
 
  private:
   const AdamOptions options_;
@@ -54,5 +58,17 @@ class AdamW : public Adam {
  public:
   explicit AdamW(const ParameterGroups& parameters, AdamWOptions options = {});
 };
+
+namespace detail {
+
+// The formula, for optimizers that apply it to something besides parameters (lora_pro.cpp).
+
+/// Throws std::invalid_argument, naming the optimizer, for settings that Adam refuses.
+void check_adam(const char* name, Betas betas, double eps);
+/// What kernels::adam needs to take step number t = 1, 2, … of AdamW.
+kernels::AdamStep adamw_step(double lr, Betas betas, double eps, double weight_decay,
+                             std::int64_t t);
+
+}  // namespace detail
 
 }  // namespace xgrad::inline XGRAD_PRECISION

@@ -54,11 +54,13 @@ Optimizer::Optimizer(const char* name, const ParameterGroups& groups, double lr,
       slot.state.push_back(zeros(slot.parameter.shape()));
 }
 
-void Optimizer::step() {
-  for (Slot& slot : slots_) {
+void Optimizer::step() { step_from(0); }
+
+void Optimizer::step_from(std::size_t first) {
+  for (Slot& slot : std::span(slots_).subspan(first)) {
     if (!slot.parameter.grad().defined()) continue;
     ++slot.step;
-    update(slot, slot.lr * lr_factor_);
+    update(slot, slot.parameter.grad(), slot.lr * lr_factor_);
   }
   ++steps_;
 }
@@ -77,6 +79,10 @@ void Optimizer::forget(const Tensor& parameter, std::span<const std::int64_t> ro
   for (const std::int64_t row : rows)
     require(static_cast<std::size_t>(row) < count, "forget: row ", row, " is outside [0, ", count,
             ")");
+  for (const Tensor& state : slot->state)
+    require<ShapeError>(state.shape() == parameter.shape(), "forget: this ", name_,
+                        " remembers numbers of shape ", state.shape(), " for a parameter of shape ",
+                        parameter.shape(), ", which have other rows");
   const auto zero_rows = [&](Tensor x) {
     for (const std::int64_t row : rows)
       std::fill_n(x.mutable_data() + static_cast<std::size_t>(row) * width, width, real(0));
@@ -103,7 +109,7 @@ Optimizer::StateDict Optimizer::state_dict() const {
   for (std::size_t i = 0; i < slots_.size(); ++i) {
     const std::string prefix = "state." + std::to_string(i) + '.';
     dict.emplace_back(prefix + "step", scalar(static_cast<real>(slots_[i].step)));
-    for (std::size_t k = 0; k < state_names_.size(); ++k)
+    for (std::size_t k = 0; k < slots_[i].state.size(); ++k)
       dict.emplace_back(prefix + state_names_[k], slots_[i].state[k]);
   }
   return dict;

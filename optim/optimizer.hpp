@@ -91,7 +91,7 @@ class Optimizer {
     Tensor parameter;
     double lr, weight_decay;         // of its group
     std::int64_t step = 0;           // updates so far, this one included while update() runs
-    std::vector<Tensor> state = {};  // one per state name, zeros at first
+    std::vector<Tensor> state = {};  // one per state name, zeros at first; or none
   };
 
   /// `name` begins the error texts. `state_names` are the tensors of the parameter's shape that the
@@ -100,10 +100,17 @@ class Optimizer {
   Optimizer(const char* name, const ParameterGroups& groups, double lr, double weight_decay,
             std::vector<std::string> state_names);
 
-  /// The formula: writes slot.parameter and slot.state, reading slot.parameter.grad().
-  virtual void update(Slot& slot, double lr) = 0;
+  /// The formula: writes slot.parameter and slot.state. `grad` is the direction to go against, most
+  /// often slot.parameter.grad().
+  virtual void update(Slot& slot, const Tensor& grad, double lr) = 0;
+
+  /// step() for the parameters from number `first` on: for a derived class that has its own way
+  /// with those before (lora_pro.cpp).
+  void step_from(std::size_t first);
 
   const char* name() const { return name_; }
+  double lr_factor() const { return lr_factor_; }
+  std::vector<Slot>& slots() { return slots_; }
 
  private:
   const char* name_;

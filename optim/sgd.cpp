@@ -21,12 +21,12 @@ SGD::SGD(const ParameterGroups& parameters, SGDOptions options)
           options.momentum, " and dampening ", options.dampening);
 }
 
-void SGD::update(Slot& slot, double lr) {
+void SGD::update(Slot& slot, const Tensor& grad, double lr) {
   Tensor& p = slot.parameter;
   // The buffer starts as zeros, so that the first sum is the gradient itself, once it is not
   // dampened.
   const double dampening = slot.step == 1 ? 0 : options_.dampening;
-  kernels::sgd(p.size(), p.mutable_data(), p.grad().data(),
+  kernels::sgd(p.size(), p.mutable_data(), grad.data(),
                slot.state.empty() ? nullptr : slot.state[0].mutable_data(),
                {.lr = static_cast<real>(lr),
                 .weight_decay = static_cast<real>(slot.weight_decay),

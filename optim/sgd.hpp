@@ -27,7 +27,7 @@ class SGD : public Optimizer {
   explicit SGD(const ParameterGroups& parameters, SGDOptions options = {});
 
  protected:
-  void update(Slot& slot, double lr) override;
+  void update(Slot& slot, const Tensor& grad, double lr) override;
 
  private:
   const SGDOptions options_;
