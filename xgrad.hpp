@@ -35,6 +35,7 @@
 #include <xgrad/nn/vq.hpp>
 #include <xgrad/optim/adam.hpp>
 #include <xgrad/optim/clip.hpp>
+#include <xgrad/optim/lora_plus.hpp>
 #include <xgrad/optim/lora_pro.hpp>
 #include <xgrad/optim/optimizer.hpp>
 #include <xgrad/optim/schedule.hpp>

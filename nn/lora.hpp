@@ -4,5 +4,6 @@
 
 #include <xgrad/nn/lora/attach.hpp>
 #include <xgrad/nn/lora/combine.hpp>
+#include <xgrad/nn/lora/init.hpp>
 #include <xgrad/nn/lora/merge.hpp>
 #include <xgrad/nn/lora/peft.hpp>

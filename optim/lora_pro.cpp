@@ -11,6 +11,7 @@
 #include <xgrad/core/kernels/gemm.hpp>
 #include <xgrad/core/kernels/update.hpp>
 #include <xgrad/core/ops.hpp>
+#include <xgrad/nn/lora/adapter.hpp>
 
 namespace xgrad::inline XGRAD_PRECISION {
 namespace lora {
@@ -191,6 +192,18 @@ Tensor equivalent_gradient(const Tensor& A, const Tensor& B, const Directions& d
   check_factors(A, B, scale, "equivalent_gradient");
   check_directions("equivalent_gradient", A, B, d);
   return combine(A, B, {scaled(d.A.clone(), scale), scaled(d.B.clone(), scale)});
+}
+
+std::vector<LoraPair> pairs(const std::vector<Adapter*>& adapters) {
+  std::vector<LoraPair> result;
+  for (const Adapter* adapter : adapters) {
+    require(!adapter->magnitude.defined(), "LoraPro: \"", adapter->layer,
+            "\": not for DoRA, whose weight does not move by the product of its factors alone");
+    require<std::logic_error>(!adapter->merged(), "LoraPro: \"", adapter->layer,
+                              "\": adapters are merged; unmerge() first");
+    result.push_back({adapter->A, adapter->B, adapter->scale(), adapter->weight(), {}, {}});
+  }
+  return result;
 }
 
 }  // namespace lora

@@ -67,6 +67,14 @@ struct LoraPair {
   std::optional<double> weight_decay = {};  ///< likewise
 };
 
+namespace lora {
+struct Adapter;
+/// The pairs of adapters that are trained, with their scale and weight. Throws
+/// std::invalid_argument for DoRA, whose B A is not what the weight moves by, and std::logic_error
+/// while merged.
+std::vector<LoraPair> pairs(const std::vector<Adapter*>& adapters);
+}  // namespace lora
+
 /// What the flavours below share: A and B of each pair go against pro_directions() instead of their
 /// gradients, other parameters against their gradients. Parameters count in this order: A and B of
 /// each pair, then the others.

@@ -129,17 +129,21 @@ Tensor Adapter::row_lengths() const {
   return lengths;
 }
 
+void Adapter::check_start(Reference mode) const {
+  require<std::logic_error>(!reference_, "lora: \"", layer, "\": adapter \"", name,
+                            "\" has been initialised already; doing it twice would take its start "
+                            "off twice");
+  require<std::logic_error>(!merged(), "lora: \"", layer,
+                            "\": adapters are merged; unmerge() first");
+  require(mode == Reference::fold || !magnitude.defined(), "lora: \"", layer,
+          "\": DoRA needs Reference::fold, since it rescales the base weight");
+}
+
 void Adapter::start_from(const Tensor& A0, const Tensor& B0, Reference mode) {
   require<ShapeError>(A0.shape() == A.shape() && B0.shape() == B.shape(), "lora: \"", layer,
                       "\": factors ", A0.shape(), " and ", B0.shape(), ", adapter \"", name,
                       "\" has ", A.shape(), " and ", B.shape());
-  require<std::logic_error>(!reference_, "lora: \"", layer, "\": adapter \"", name,
-                            "\" has been initialised already; doing it twice would take its start "
-                            "off twice");
-  require<std::logic_error>(!slot_.merged(), "lora: \"", layer,
-                            "\": adapters are merged; unmerge() first");
-  require(mode == Reference::fold || !magnitude.defined(), "lora: \"", layer,
-          "\": DoRA needs Reference::fold, since it rescales the base weight");
+  check_start(mode);
   reference_ = std::make_unique<ReferenceFactors>(this, A0, B0, mode);
   std::copy_n(A0.data(), A0.size(), A.mutable_data());
   std::copy_n(B0.data(), B0.size(), B.mutable_data());
@@ -149,6 +153,8 @@ void Adapter::start_from(const Tensor& A0, const Tensor& B0, Reference mode) {
     std::copy_n(lengths.data(), lengths.size(), magnitude.mutable_data());
   }
 }
+
+bool Adapter::merged() const { return slot_.merged(); }
 
 void Adapter::drop_reference() {
   if (!reference_) return;

@@ -52,6 +52,10 @@ struct Adapter : Module {
   /// the new row_lengths(), which are |W|. Throws std::logic_error if done before, since it would
   /// be taken off twice, or while merged; std::invalid_argument for `keep` with DoRA; ShapeError.
   void start_from(const Tensor& A0, const Tensor& B0, Reference mode);
+  /// Throws what start_from would, whatever the factors are: for those that cost time to make.
+  void check_start(Reference mode) const;
+  /// Whether its layer's weight holds it now: merge().
+  bool merged() const;
   /// What start_from set, or nullptr.
   const ReferenceFactors* reference() const { return reference_.get(); }
   /// Undoes start_from: W as it was (with `fold` to rounding), A and B as they are. For detach().
