@@ -367,7 +367,9 @@ void LoraProFullAdamW::update_pair(const LoraPair& pair, Slot& a, Slot& b,
   step.keep = 0;
   kernels::adam(U.size(), U.mutable_data(), U.data(), a.state[0].mutable_data(),
                 a.state[1].mutable_data(), step);
-  d = {lora::scaled(lora::product(rank, in, out, lora::transposed(B), lora::as_is(U)), s),
+  // U is the left factor of both products, since gemm copies the right one.
+  const Tensor U_A = lora::product(in, rank, out, lora::transposed(U), lora::as_is(B));
+  d = {lora::scaled(transpose(U_A), s),
        lora::scaled(lora::product(out, rank, in, lora::as_is(U), lora::transposed(A)), s)};
   d = lora::directions(A, B, d, s, spectra, options());
 

@@ -1,5 +1,6 @@
 // LoRA-Pro: numbers worked out by hand, what must hold for any problem, and its errors.
 #include <xgrad/core/kernels/decompose.hpp>
+#include <xgrad/core/memory.hpp>
 #include <xgrad/core/parallel.hpp>
 #include <xgrad/core/tape.hpp>
 #include <xgrad/optim/lora_pro.hpp>
@@ -319,6 +320,11 @@ TEST_CASE("LoRA-Pro: what the step does to the weight does not depend on how B A
   const Tensor expected = moved(p.A, p.B, p.s);
   check_close(moved(matmul(R, p.A), matmul(p.B, inv), p.s), expected, 1e-11);
   check_close(moved(p.A * real(3), p.B, p.s / 3), expected, 1e-12);
+  // A condition of 100 costs its square in double, and less than that in float, whose Gram
+  // matrices are taken apart in double.
+  const Tensor D = tensor({1, 0, 0, 0, 10, 0, 0, 0, real(0.1)}, {3, 3});
+  const double error = frobenius(moved(matmul(D, p.A), matmul(p.B, inverse(D)), p.s) - expected);
+  CHECK(error < (sizeof(real) == 8 ? 1e-11 : 1e-4) * frobenius(expected));
 }
 
 TEST_CASE("LoRA-Pro: an SGD step moves the weight by -lr G~ + lr^2 s dB dA", "[optim][lora]") {
@@ -339,7 +345,6 @@ TEST_CASE("LoRA-Pro: an SGD step moves the weight by -lr G~ + lr^2 s dB dA", "[o
 
 TEST_CASE("LoRA-Pro: X solves the Sylvester equation, as its Kronecker system does",
           "[optim][lora]") {
-  if (sizeof(real) == 4) return;  // the equation is checked to more digits than float has
   for (std::uint64_t seed = 0; seed < 20; ++seed) {
     const RandomProblem p(seed);
     const Directions at_zero = lora::pro_directions(p.A, p.B, p.gradients, p.s, {XMode::zero, 0}),
@@ -349,7 +354,7 @@ TEST_CASE("LoRA-Pro: X solves the Sylvester equation, as its Kronecker system do
                  right = -matmul(at_zero.A, p.A, {.transpose_b = true});
     const Tensor X = matmul(matmul(d.A - at_zero.A, p.A, {.transpose_b = true}), inverse(a));
     CHECK(frobenius(matmul(b, X) + matmul(X, a) - right) <=
-          1e-12 * std::max(1.0, frobenius(right)));
+          (sizeof(real) == 8 ? 1e-12 : 1e-5) * std::max(1.0, frobenius(right)));
     Tensor kronecker = zeros({9, 9});  // (b (x) I + I (x) a) vec(X), row after row
     for (std::size_t i = 0; i < 3; ++i)
       for (std::size_t j = 0; j < 3; ++j)
@@ -357,7 +362,8 @@ TEST_CASE("LoRA-Pro: X solves the Sylvester equation, as its Kronecker system do
           kronecker.mutable_data()[(3 * i + j) * 9 + 3 * k + j] += b.data()[3 * i + k];
           kronecker.mutable_data()[(3 * i + j) * 9 + 3 * i + k] += a.data()[3 * j + k];
         }
-    check_close(reshape(solve(kronecker, reshape(right, {9})), {3, 3}), X, 1e-11);
+    const Tensor solved = reshape(solve(kronecker, reshape(right, {9})), {3, 3});
+    CHECK(frobenius(solved - X) <= (sizeof(real) == 8 ? 1e-11 : 1e-4) * frobenius(X));
 
     // And X is where the distances it is named after are least: any step away makes them larger.
     Rng rng(seed);
@@ -367,7 +373,7 @@ TEST_CASE("LoRA-Pro: X solves the Sylvester equation, as its Kronecker system do
       return dot(to_a, to_a) + dot(to_b, to_b);
     };
     for (int i = 0; i < 20; ++i)
-      CHECK(objective(randn({3, 3}, rng) * real(0.01)) > objective(zeros({3, 3})));
+      CHECK(objective(randn({3, 3}, rng) * real(0.1)) > objective(zeros({3, 3})));
   }
 }
 
@@ -547,6 +553,41 @@ TEST_CASE("LoRA-Pro: pairs without gradients stand still, and the others count f
   CHECK(saved[1].second.item() == 0);
   CHECK(saved[7].first == "state.2.step");
   CHECK(saved[7].second.item() == 2);
+}
+
+TEST_CASE("LoRA-Pro: only the full flavour keeps what is as large as the weight, and one temporary",
+          "[optim][lora]") {
+  const std::size_t in = 600, out = 400, rank = 4;
+  struct Use {
+    double state, step;
+  };
+  const auto measure = [&](auto make) {  // in weights
+    RandomProblem p(6, in, out, rank);
+    const LoraPair pair{p.A.requires_grad_(), p.B.requires_grad_(), p.s};
+    p.A.set_grad(p.gradients.A);
+    p.B.set_grad(p.gradients.B);
+    const double weight = in * out * sizeof(real);
+    const std::size_t before = memory::stats().current;
+    const auto optimizer = make(std::vector{pair});
+    const std::size_t with_state = memory::stats().current;
+    memory::reset_peak();
+    optimizer->step();
+    const std::uint64_t allocations = memory::stats().allocations;
+    const std::size_t peak = memory::stats().peak;
+    optimizer->step();
+    CHECK(memory::stats().allocations == allocations);
+    return Use{static_cast<double>(with_state - before) / weight,
+               static_cast<double>(peak - with_state) / weight};
+  };
+  const Use full = measure([](auto pairs) { return std::make_unique<LoraProFullAdamW>(pairs); });
+  CHECK(full.state > 1.9);
+  CHECK(full.state < 2.1);
+  CHECK(full.step < 1.2);
+  for (const Use use : {measure([](auto pairs) { return std::make_unique<LoraProAdamW>(pairs); }),
+                        measure([](auto pairs) { return std::make_unique<LoraProSGD>(pairs); })}) {
+    CHECK(use.state < 0.1);
+    CHECK(use.step < 0.1);
+  }
 }
 
 TEST_CASE("LoRA-Pro: any number of threads gives the same bits", "[optim][lora]") {
