@@ -14,8 +14,8 @@ struct Factors {
   Tensor A, B;  // (rank, in), (out, rank)
 };
 
-/// How singular vectors are found, in double either way. Their signs are free; here each vector of
-/// the input side has its entry of largest magnitude, the first of several, positive.
+/// How singular vectors are found, on a copy in double either way. Their signs are free; here each
+/// vector of the input side has its entry of largest magnitude, the first of several, positive.
 struct SvdOptions {
   enum Method {
     automatic,  ///< exact up to a shorter side of 1024

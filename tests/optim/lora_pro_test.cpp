@@ -308,6 +308,23 @@ TEST_CASE("LoRA-Pro: the directions solve the least-squares problem, whatever X 
   }
 }
 
+TEST_CASE("LoRA-Pro: it stays at that optimum all the way, and nearer to full training than LoRA",
+          "[optim][lora]") {
+  Quadratic q;
+  LoraProAdamW optimizer({q.pair()}, {.lr = 0.1});
+  for (int step = 0; step < 20; ++step) {
+    const Tensor G = q.W_eff() - q.Y;
+    const Directions g = gradients_of(q.A, q.B, G, q.s);
+    const Tensor pro = lora::equivalent_gradient(
+        q.A, q.B, lora::pro_directions(q.A, q.B, g, q.s, {XMode::sylvester, 0}), q.s);
+    const Tensor plain = lora::equivalent_gradient(q.A, q.B, g, q.s);
+    const double distance = frobenius(pro - G), best = dot(plain, G) / dot(plain, plain);
+    check_close(distance, least_squares(q.A, q.B, G, q.s).first, 1e-11);
+    CHECK(distance <= frobenius(plain * static_cast<real>(best) - G) * (1 + 1e-6));
+    q.train(optimizer, 1);
+  }
+}
+
 TEST_CASE("LoRA-Pro: what the step does to the weight does not depend on how B A is factored",
           "[optim][lora]") {
   const RandomProblem p(1);
