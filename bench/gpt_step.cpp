@@ -1,4 +1,5 @@
-// A step of AdamW on a GPT with learned positions: what scripts/demo spends its time on.
+// A step of AdamW on a GPT with learned positions: what scripts/demo spends its time on. Rank 0
+// trains the model; another trains adapters of that rank on all its Linear layers instead.
 #include "support/workload.hpp"
 using namespace bench;
 
@@ -11,8 +12,10 @@ int main(int argc, char** argv) {
              .heads = size("heads"),
              .dim = size("width"),
              .position = make_position("learned", {.length = context, .dim = size("width")})});
+  if (const std::size_t rank = size("rank"))
+    lora::attach(model, {.rank = rank, .alpha = static_cast<double>(rank)});
   fill_parameters(model);
-  AdamW optimizer(model.parameters());
+  AdamW optimizer(model.trainable_parameters());
   const Indices x = tokens("x", {batch, context}, vocab), y = tokens("y", {batch, context}, vocab);
 
   double last = 0;

@@ -19,18 +19,20 @@ class Workload:
     bytes: float = 0  # to be read, against reading
 
 
-def gpt(name, layers, heads, width, context, batch, vocab=65):
-    """Multiply-adds of the matrix products, times 2; backward needs two products for each of forward's.
-    Of the attention's T x T scores the causal half counts. Nothing recomputed counts."""
+def gpt(name, layers, heads, width, context, batch, vocab=65, rank=0):
+    """Multiply-adds of the matrix products, times 2; backward needs two products for each of forward's, but only
+    one for a frozen weight. Of the attention's T x T scores the causal half counts. Nothing recomputed counts."""
     linear = layers * 12 * width * width + vocab * width  # multiply-adds per token
     attention = layers * context * width  # q k^T and p v, with T/2 keys per query on average
+    adapters = layers * 16 * width * rank  # rank (in + out) of the four layers of a block
     return Workload(
         name,
-        f"GPT {layers} layers, {heads} heads, width {width}, context {context}, batch {batch}: AdamW step",
+        f"GPT {layers} layers, {heads} heads, width {width}, context {context}, batch {batch}: AdamW step"
+        + (f" of adapters of rank {rank}" if rank else ""),
         "gpt_step",
-        dict(layers=layers, heads=heads, width=width, context=context, batch=batch, vocab=vocab),
+        dict(layers=layers, heads=heads, width=width, context=context, batch=batch, vocab=vocab, rank=rank),
         python=True,
-        flops=3 * 2 * batch * context * (linear + attention),
+        flops=2 * batch * context * ((2 if rank else 3) * linear + 3 * (attention + adapters)),
     )
 
 
@@ -84,6 +86,7 @@ WORKLOADS = [
              flops=2 * 64 * (2 * 784 * 256 + 3 * 256 * 10)),
     gpt("gpt_small", layers=4, heads=4, width=128, context=64, batch=12),
     gpt("gpt_medium", layers=6, heads=6, width=384, context=256, batch=8),
+    gpt("gpt_medium_lora", layers=6, heads=6, width=384, context=256, batch=8, rank=8),
     gpt("gpt_long", layers=4, heads=8, width=256, context=1024, batch=2),
     *(attention(context, backward) for context in (256, 512, 1024, 2048, 4096, 8192) for backward in (False, True)),
     generation("generate_medium", layers=6, heads=6, width=384),

@@ -4,13 +4,31 @@
 #include "workload.hpp"
 
 struct GptSizes {
-  long vocab, layers, heads, width, context;
+  long vocab, layers, heads, width, context, rank = 0;
 };
+
+/// With an adapter beside it, if it has a rank: y + (x A^T) B^T.
+struct AdaptedImpl : torch::nn::LinearImpl {
+  AdaptedImpl(long in, long out, long rank) : torch::nn::LinearImpl(in, out) {
+    if (rank == 0) return;
+    const auto lora = register_module("lora", std::make_shared<torch::nn::Module>());
+    const auto adapter = lora->register_module("default", std::make_shared<torch::nn::Module>());
+    A = adapter->register_parameter("lora_A", torch::empty({rank, in}));
+    B = adapter->register_parameter("lora_B", torch::empty({out, rank}));
+  }
+  torch::Tensor forward(const torch::Tensor& x) {
+    const torch::Tensor y = torch::linear(x, weight, bias);
+    return A.defined() ? y + torch::linear(torch::linear(x, A), B) : y;
+  }
+
+  torch::Tensor A, B;
+};
+TORCH_MODULE(Adapted);
 
 struct AttentionImpl : torch::nn::Module {
   explicit AttentionImpl(const GptSizes& s) : heads(s.heads) {
-    c_attn = register_module("c_attn", torch::nn::Linear(s.width, 3 * s.width));
-    c_proj = register_module("c_proj", torch::nn::Linear(s.width, s.width));
+    c_attn = register_module("c_attn", Adapted(s.width, 3 * s.width, s.rank));
+    c_proj = register_module("c_proj", Adapted(s.width, s.width, s.rank));
   }
   torch::Tensor forward(const torch::Tensor& x) {
     const long B = x.size(0), T = x.size(1), D = x.size(2);
@@ -25,18 +43,18 @@ struct AttentionImpl : torch::nn::Module {
   }
 
   long heads;
-  torch::nn::Linear c_attn{nullptr}, c_proj{nullptr};
+  Adapted c_attn{nullptr}, c_proj{nullptr};
 };
 TORCH_MODULE(Attention);
 
 struct FeedForwardImpl : torch::nn::Module {
   explicit FeedForwardImpl(const GptSizes& s) {
-    c_fc = register_module("c_fc", torch::nn::Linear(s.width, 4 * s.width));
-    c_proj = register_module("c_proj", torch::nn::Linear(4 * s.width, s.width));
+    c_fc = register_module("c_fc", Adapted(s.width, 4 * s.width, s.rank));
+    c_proj = register_module("c_proj", Adapted(4 * s.width, s.width, s.rank));
   }
   torch::Tensor forward(const torch::Tensor& x) { return c_proj(torch::gelu(c_fc(x), "tanh")); }
 
-  torch::nn::Linear c_fc{nullptr}, c_proj{nullptr};
+  Adapted c_fc{nullptr}, c_proj{nullptr};
 };
 TORCH_MODULE(FeedForward);
 
@@ -66,6 +84,15 @@ struct Gpt : torch::nn::Module {
     for (long i = 0; i < s.layers; ++i) h->push_back(Block(s));
     register_module("h", h);
     ln_f = register_module("ln_f", torch::nn::LayerNorm(torch::nn::LayerNormOptions({s.width})));
+    if (s.rank > 0)
+      for (auto& item : named_parameters())
+        item.value().set_requires_grad(item.key().find("lora_") != std::string::npos);
+  }
+  std::vector<torch::Tensor> trainable_parameters() const {
+    std::vector<torch::Tensor> result;
+    for (const torch::Tensor& parameter : parameters())
+      if (parameter.requires_grad()) result.push_back(parameter);
+    return result;
   }
   /// Logits (B, T, vocab) of ids (B, T).
   torch::Tensor forward(const torch::Tensor& ids) {

@@ -5,9 +5,10 @@ using namespace bench;
 int main(int argc, char** argv) {
   const Session session = start(argc, argv);
   const long batch = session["batch"], context = session["context"], vocab = session["vocab"];
-  Gpt model({vocab, session["layers"], session["heads"], session["width"], context});
+  Gpt model(
+      {vocab, session["layers"], session["heads"], session["width"], context, session["rank"]});
   fill_parameters(model);
-  torch::optim::AdamW optimizer(model.parameters());
+  torch::optim::AdamW optimizer(model.trainable_parameters());
   const torch::Tensor x = tokens("x", {batch, context}, vocab),
                       y = tokens("y", {batch, context}, vocab);
 

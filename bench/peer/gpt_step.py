@@ -7,9 +7,9 @@ from session import Session, fill_parameters, tokens
 
 session = Session()
 batch, context, vocab = session["batch"], session["context"], session["vocab"]
-model = Gpt(vocab, session["layers"], session["heads"], session["width"], context)
+model = Gpt(vocab, session["layers"], session["heads"], session["width"], context, session["rank"])
 fill_parameters(model)
-optimizer = torch.optim.AdamW(model.parameters(), fused=True)
+optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], fused=True)
 x, y = tokens("x", (batch, context), vocab), tokens("y", (batch, context), vocab)
 last = 0.0
 

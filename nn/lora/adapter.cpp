@@ -32,11 +32,6 @@ Tensor initial_B(const Adaptable& base, Init how, std::size_t rank, Rng rng) {
   return base.looks_up() ? init::normal(zeros(shape), 0, 1, rng) : zeros(shape);
 }
 
-/// factor (x A^T) B^T, scaled where it is smallest.
-Tensor product(const InputRows& x, const Tensor& A, const Tensor& B, double factor) {
-  return linear(x.times(A) * static_cast<real>(factor), B);
-}
-
 /// factor B A, (out, in).
 Tensor product(const Tensor& A, const Tensor& B, double factor) {
   return matmul(B * static_cast<real>(factor), A);
@@ -78,18 +73,19 @@ Tensor Adapter::gain(const Tensor& plain, const InputRows& input) const {
   const bool drops = dropout.is_training() && dropout.p > 0;
   const std::unique_ptr<InputRows> rest = drops ? input.dropped(dropout) : nullptr;
   const InputRows& x = rest ? *rest : input;
-  const Tensor change = product(x, A, B, scale());
+  const auto s = static_cast<real>(scale());
+  const Tensor t = x.times(A) * s;  // scaled where it is smallest
   if (magnitude.defined()) {
-    // x (m/c V)^T = x W^T + (m/c - 1) x W^T + m/c (x sBA)^T, of which the first is there already.
-    const Tensor length = magnitude / row_lengths(), bias = base.stored_bias();
-    const Tensor by_weight = drops            ? x.times(base.stored_weight())
-                             : bias.defined() ? plain - bias
-                                              : plain;
-    return (length - real(1)) * by_weight + length * change;
+    // x (l V)^T, l = m/c, is x W^T + (l - 1) x W^T + t (l B)^T. The first is in `plain`, and so is
+    // the second, unless it takes other numbers, but for (l - 1) bias.
+    const Tensor l = magnitude / row_lengths(), more = l - real(1), bias = base.stored_bias(),
+                 lB = unsqueeze(l, 1) * B;
+    if (drops) return more * x.times(base.stored_weight()) + linear(t, lB);
+    return more * plain + linear(t, lB, bias.defined() ? -(more * bias) : Tensor());
   }
-  if (!reference_ || reference_->mode == Reference::fold) return change;
+  if (!reference_ || reference_->mode == Reference::fold) return linear(t, B);
   // Two products of the same numbers as long as A and B have not moved: their difference is 0 then.
-  return change - product(x, reference_->A, reference_->B, scale());
+  return linear(t, B) - linear(x.times(reference_->A) * s, reference_->B);
 }
 
 Tensor Adapter::update() const {
