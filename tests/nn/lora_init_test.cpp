@@ -321,6 +321,11 @@ TEST_CASE("A start leaves the model's function as it was: to the bit if kept, el
   check([](Setup& setup, Reference mode) { lora::pissa(setup.net, {.mode = mode}); });
   check([](Setup& setup, Reference mode) { lora::olora(setup.net, {.mode = mode}); });
   check([](Setup& setup, Reference mode) { setup.start({.mode = mode}); });
+
+  Setup dora({.rank = 2, .alpha = 4, .dora = true});
+  const Tensor before = dora.output();
+  dora.start();
+  check_close(dora.output(), before);
 }
 
 TEST_CASE("A trained start goes through PEFT's files onto the original weights", "[nn][lora]") {
