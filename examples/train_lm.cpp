@@ -18,6 +18,7 @@
 #include "support/output_folder.hpp"
 #include "support/program.hpp"
 #include "support/progress.hpp"
+#include "support/text_training.hpp"
 #include "support/training_state.hpp"
 
 using namespace xgrad;
@@ -112,29 +113,6 @@ CommandLine parse(int argc, char** argv) {
 
 // ---- data ---------------------------------------------------------------------------------------
 
-struct Batch {
-  Indices x, y;  // (B, T) each; y is x one character later
-};
-
-Batch windows(const std::vector<std::int64_t>& text, const std::vector<std::size_t>& starts,
-              std::size_t length) {
-  Batch batch{Indices::from_shape({starts.size(), length}),
-              Indices::from_shape({starts.size(), length})};
-  for (std::size_t i = 0; i < starts.size(); ++i) {
-    std::copy_n(text.data() + starts[i], length, batch.x.data() + i * length);
-    std::copy_n(text.data() + starts[i] + 1, length, batch.y.data() + i * length);
-  }
-  return batch;
-}
-
-/// The batch of a step is a function of seed and step alone: a resumed run needs no other memory.
-Batch training_batch(const std::vector<std::int64_t>& text, const Settings& s, std::int64_t step) {
-  Rng rng = Rng(s.seed).fork("batch").fork(static_cast<std::uint64_t>(step));
-  std::vector<std::size_t> starts(s.batch);
-  for (std::size_t& start : starts) start = rng.below(text.size() - s.context);
-  return windows(text, starts, s.context);
-}
-
 /// Mean over windows that lie side by side, at most max_eval_tokens of them; always the same ones.
 double validation_loss(Gpt& model, const std::vector<std::int64_t>& text, const Settings& s) {
   const std::size_t available = (text.size() - 1) / s.context;
@@ -216,10 +194,7 @@ void run(int argc, char** argv) {
   require_memory(floats * sizeof(real), "the model and its batch");
 
   Gpt model = make_model(s, vocabulary.size(), s.seed);
-  ParameterGroup matrices, vectors{.weight_decay = 0};
-  for (const Tensor& parameter : model.parameters())
-    (parameter.ndim() >= 2 ? matrices : vectors).parameters.push_back(parameter);
-  AdamW optimizer({matrices, vectors},
+  AdamW optimizer(decaying_matrices(model.parameters()),
                   {.lr = s.lr, .betas = {0.9, beta2}, .weight_decay = weight_decay});
   const Schedule lr_factor =
       schedule::cosine({.warmup = s.warmup, .steps = s.decay_steps, .end = final_lr_factor});
@@ -253,7 +228,7 @@ void run(int argc, char** argv) {
   const double seconds_before = tally.seconds;
   for (; step < s.steps && !interrupted(); ++step) {
     model.reseed(Rng(s.seed).fork("dropout").fork(static_cast<std::uint64_t>(step)).key());
-    const Batch batch = training_batch(split.train, s, step);
+    const Batch batch = random_windows(split.train, s.batch, s.context, s.seed, step);
 
     Tape tape;
     const Tensor loss = cross_entropy(model(batch.x), batch.y);

@@ -24,19 +24,6 @@ GptOptions options(const Settings& s, std::size_t vocab, std::shared_ptr<Positio
           .seed = s.seed};
 }
 
-/// The same for every scheme.
-Batch training_batch(const Settings& s, const std::vector<std::int64_t>& text, std::int64_t step) {
-  constexpr std::size_t texts = 32;
-  Rng rng = Rng(s.seed).fork("batch").fork(static_cast<std::uint64_t>(step));
-  Batch batch{Indices::from_shape({texts, T}), Indices::from_shape({texts, T})};
-  for (std::size_t i = 0; i < texts; ++i) {
-    const std::size_t start = rng.below(text.size() - T);
-    std::copy_n(text.data() + start, T, batch.x.data() + i * T);
-    std::copy_n(text.data() + start + 1, T, batch.y.data() + i * T);
-  }
-  return batch;
-}
-
 /// Losses in nats, (windows, length).
 Tensor losses(const Gpt& model, const Batch& batch) {
   const Pause no_tape;
@@ -178,14 +165,16 @@ void report(Context& context, const Text& text) {
 
 std::vector<std::shared_ptr<Gpt>> measure_language(Context& context, const Text& text) {
   const Settings& s = context.settings;
-  const Batch held_out = windows(text.held_out, s.quick ? 16 : 128, longest);
+  const Batch held_out = examples::spread_windows(text.held_out, s.quick ? 16 : 128, longest);
   std::vector<std::shared_ptr<Gpt>> models;
   std::cout << '\n';
   for (const std::string& scheme : schemes()) {
     const auto model = std::make_shared<Gpt>(options(s, text.vocab, make_scheme(scheme, language)));
     const double seconds =
         train(*model, {.steps = s.quick ? 40 : 600, .lr = 3e-3, .weight_decay = 0.1},
-              [&](std::int64_t step) { return training_batch(s, text.train, step); });
+              [&](std::int64_t step) {
+                return examples::random_windows(text.train, 32, T, s.seed, step);
+              });
     std::cout << "language model, " << scheme << ": trained in " << number(seconds) << " s"
               << std::endl;
     add_lengths(context, scheme, held_out, [&](std::size_t) { return model; });

@@ -250,7 +250,8 @@ Probe probe(const Tensor& features) {
 void measure_probe(Context& context, const std::vector<std::shared_ptr<Gpt>>& models,
                    const Text& text) {
   const Pause no_tape;
-  const Batch batch = windows(text.held_out, context.settings.quick ? 24 : 96, language.length);
+  const Batch batch =
+      examples::spread_windows(text.held_out, context.settings.quick ? 24 : 96, language.length);
   const auto measure = [&](const std::string& scheme, const Gpt& model, bool trained) {
     const States all = states(model, batch.x);
     for (std::size_t layer = 0; layer < all.stream.size(); ++layer) {

@@ -1,5 +1,5 @@
-// What the parts of this study share: its settings, the schemes it compares, and how a small model
-// is trained. Each part measures, adds its rows to the results, draws, and says what it saw.
+// What the parts of this study share: its settings and the schemes it compares. Each part measures,
+// adds its rows to the results, draws, and says what it saw.
 #pragma once
 
 #include <algorithm>
@@ -10,10 +10,12 @@
 #include <xgrad/xgrad.hpp>
 
 #include "support/report.hpp"
+#include "support/text_training.hpp"
 
 namespace study {
 
 using namespace xgrad;
+using examples::Batch;
 using examples::cross_table;
 using examples::listed;
 using examples::number;
@@ -23,6 +25,8 @@ using examples::Row;
 using examples::Rows;
 using examples::shown;
 using examples::table;
+using examples::train;
+using examples::Training;
 
 struct Settings {
   std::string data, out = "runs/position_study";
@@ -42,22 +46,6 @@ struct Sizes {
 /// What is compared. A learned table wraps, or it could not be asked about longer texts.
 const std::vector<std::string>& schemes();
 std::shared_ptr<Position> make_scheme(const std::string& name, const Sizes& sizes);
-
-struct Batch {
-  Indices x, y;  // (B, T) each; y is what the model should say at x, or `ignored`
-};
-constexpr std::int64_t ignored = -100;
-
-/// `count` windows of `length` tokens, spread evenly over a text, and what comes next in each.
-Batch windows(const std::vector<std::int64_t>& text, std::size_t count, std::size_t length);
-
-struct Training {
-  std::int64_t steps;
-  double lr, weight_decay;
-};
-/// AdamW with clipping, a short warm-up and a cosine to a tenth. Returns the seconds it took.
-double train(const Gpt& model, const Training& how,
-             const std::function<Batch(std::int64_t step)>& batch_of);
 
 // ---- the parts
 

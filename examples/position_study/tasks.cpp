@@ -11,6 +11,8 @@
 namespace study {
 namespace {
 
+constexpr std::int64_t ignored = -100;  // as an answer: not asked; cross_entropy's own default
+
 /// Symbols, answers, and how far back each answer stands: (B, T) each.
 struct Exercise {
   Batch batch;

@@ -26,6 +26,19 @@ std::string describe(unsigned char byte) {
   return text;
 }
 
+/// The files below `folder` that are wanted, one after the other.
+template <class Wanted>
+std::string concatenate(const fs::path& folder, const Wanted& wanted) {
+  std::vector<std::string> paths;  // as text, so that the order is that of bytes on every system
+  if (fs::is_directory(folder))
+    for (const auto& entry : fs::recursive_directory_iterator(folder))
+      if (entry.is_regular_file() && wanted(entry)) paths.push_back(entry.path().generic_string());
+  std::sort(paths.begin(), paths.end());
+  std::string text;
+  for (const std::string& path : paths) text += xgrad::read_file(path);
+  return text;
+}
+
 }  // namespace
 
 std::string read_text(const std::string& path) {
@@ -35,18 +48,12 @@ std::string read_text(const std::string& path) {
 }
 
 std::string concatenate_headers(const fs::path& folder) {
-  std::vector<std::string> paths;  // as text, so that the order is that of bytes on every system
-  if (fs::is_directory(folder)) {
-    for (const auto& entry : fs::recursive_directory_iterator(folder)) {
-      if (entry.is_regular_file() && entry.path().extension() == ".hpp") {
-        paths.push_back(entry.path().generic_string());
-      }
-    }
-  }
-  std::sort(paths.begin(), paths.end());
-  std::string text;
-  for (const std::string& path : paths) text += xgrad::read_file(path);
-  return text;
+  return concatenate(
+      folder, [](const fs::directory_entry& file) { return file.path().extension() == ".hpp"; });
+}
+
+std::string licence_texts(const fs::path& folder) {
+  return concatenate(folder, [](const fs::directory_entry& file) { return !file.is_symlink(); });
 }
 
 std::string default_corpus() {

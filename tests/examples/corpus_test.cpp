@@ -44,6 +44,15 @@ TEST_CASE("headers are concatenated in the order of their paths, subfolders incl
   CHECK(concatenate_headers(folder.path / "missing").empty());
 }
 
+TEST_CASE("licences are concatenated, each once", "[corpus]") {
+  const Folder folder;
+  std::ofstream(folder.path / "L-2.1") << "2";
+  std::ofstream(folder.path / "A") << "1";
+  fs::create_symlink("L-2.1", folder.path / "L");
+  CHECK(licence_texts(folder.path) == "12");
+  CHECK(licence_texts(folder.path / "missing").empty());
+}
+
 TEST_CASE("a text that is missing, a folder or empty is an error with its path", "[corpus]") {
   const Folder folder;
   const std::string path = folder.path.string();
