@@ -91,6 +91,22 @@ TEST_CASE("A model's first adapters alone are trained", "[nn][lora]") {
   }
 }
 
+TEST_CASE("Behind an adapter the tape keeps frozen weights, and not what they were multiplied with",
+          "[nn][lora]") {
+  Mlp model({.sizes = {5, 6, 7, 3}, .activation = [](const Tensor& x) { return tanh(x); }});
+  lora::attach(model, {.rank = 2, .targets = {"1"}});
+  Rng rng(1);
+  const Tensor x = randn({4, 5}, rng);
+  Tape tape;
+  const Tensor y = model(x);
+  std::vector<std::string> ops;
+  for (std::size_t i = 0; i < tape.size(); ++i) ops.emplace_back(tape[i].op);
+  // Nothing of layer 0, nor of layer 1 itself; then x A^T, its scale, B, the sum, tanh, layer 2.
+  REQUIRE(ops == std::vector<std::string>{"matmul", "mul", "matmul", "add", "tanh", "linear"});
+  CHECK_FALSE(tape[5].inputs[0].has_numbers());
+  CHECK(tape[5].inputs[1].has_numbers());
+}
+
 TEST_CASE("Adapters work with recomputation and with a cache", "[nn][lora]") {
   Gpt model(small());
   GptOptions options = small();
@@ -296,4 +312,42 @@ TEST_CASE("What cannot be attached is named, and nothing changes", "[nn][lora]")
         }) == "lora: no adapter \"b\"; there are \"default\"");
   CHECK(error_of<std::invalid_argument>([&] { lora::detach(model, "b"); }) ==
         "lora: no adapter \"b\"; there are \"default\"");
+}
+
+TEST_CASE("Adapters are combined into one that adds what they would", "[nn][lora]") {
+  Gpt model(small());
+  lora::attach(model, {.rank = 2, .alpha = 3, .targets = {"c_fc", "wte"}, .name = "a"});
+  const auto b = lora::attach(
+      model, {.rank = 3, .alpha = 5, .targets = {"c_fc", "0.attn.c_proj"}, .name = "b"});
+  Rng rng(7);
+  b[0]->start_from(randn(b[0]->A.shape(), rng), randn(b[0]->B.shape(), rng), lora::Reference::keep);
+  stir(model, "a", 1);
+  stir(model, "b", 2);
+  lora::activate(model, {{"a", 0.5}, {"b", -2}});
+  const Tensor expected = model(ids);
+
+  const auto sum = lora::combine(model, {{"a", 0.5}, {"b", -2}}, "sum");
+  REQUIRE(layers_of(sum) ==
+          std::vector<std::string>{"wte", "h.0.attn.c_proj", "h.0.mlp.c_fc", "h.1.mlp.c_fc"});
+  const std::size_t ranks[] = {2, 6, 5, 5};  // twice 3 where b counts from factors of its own
+  for (std::size_t i = 0; i < 4; ++i) {
+    CHECK(sum[i]->rank == ranks[i]);
+    CHECK(sum[i]->scale() == 1);
+  }
+  CHECK(same_bits(model(ids), expected));  // it waits
+  lora::activate(model, {"sum"});
+  CHECK(distance(model(ids), expected) < tolerance);
+  lora::detach(model, "a");
+  lora::detach(model, "b");
+  lora::activate(model, {"sum"});
+  CHECK(distance(model(ids), expected) < tolerance);
+
+  lora::attach(model, {.rank = 2, .dora = true, .targets = {"c_fc"}, .name = "d"});
+  const auto error = [&](const std::vector<lora::Weighted>& names, const char* name) {
+    return error_of<std::invalid_argument>([&] { lora::combine(model, names, name); });
+  };
+  CHECK(error({"sum", "d"}, "e") ==
+        "lora: \"h.0.mlp.c_fc\": adapter \"d\" is DoRA, and cannot be combined");
+  CHECK(error({"sum"}, "d") == "lora: \"h.0.mlp.c_fc\" has an adapter \"d\" already");
+  CHECK(error({"f"}, "e") == "lora: no adapter \"f\"; there are \"sum\", \"d\"");
 }

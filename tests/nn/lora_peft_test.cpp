@@ -216,6 +216,23 @@ TEST_CASE("The settings are written as PEFT spells them", "[nn][lora]") {
         "lora: no adapter \"default\" to save");
 }
 
+TEST_CASE("What cannot be written leaves the old files as they were", "[nn][lora]") {
+  const Folder folder;
+  Net model;
+  lora::attach(model, {.rank = 2, .targets = {"1.up"}});
+  const std::string here = folder.path + "/held", weights = here + "/adapter_model.safetensors";
+  lora::save(model, here);
+  const std::string settings = read_file(here + "/adapter_config.json");
+  std::filesystem::remove(weights);
+  std::filesystem::create_directory(weights);  // where no file can be
+  lora::detach(model);
+  lora::attach(model, {.rank = 3, .targets = {"1.up"}});
+  CHECK_THROWS_AS(lora::save(model, here), std::runtime_error);
+  CHECK(read_file(here + "/adapter_config.json") == settings);
+  CHECK(std::distance(std::filesystem::directory_iterator(here),
+                      std::filesystem::directory_iterator()) == 2);  // and no temporary
+}
+
 TEST_CASE("Every option comes back from its file", "[nn][lora]") {
   const Folder folder;
   struct Deep : Module {
