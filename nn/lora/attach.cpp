@@ -188,14 +188,19 @@ std::string summary(Module& model) {
   std::ostringstream text;
   for (const std::string& name : adapter_names(model)) {
     const std::vector<Adapter*> list = adapters(model, name);
-    const auto [low, high] = std::minmax_element(
-        list.begin(), list.end(), [](const auto* a, const auto* b) { return a->rank < b->rank; });
+    const auto put_range = [&](const char* what, const auto& of) {
+      const auto [low, high] = std::minmax_element(
+          list.begin(), list.end(), [&](const auto* a, const auto* b) { return of(*a) < of(*b); });
+      text << ", " << what << ' ' << of(**low);
+      if (of(**low) < of(**high)) text << " to " << of(**high);
+    };
     bool active = false;
     for (const Slot* slot : slots(model))
       for (const auto& item : slot->active) active |= item.adapter->name == name;
-    text << name << ": " << list.size() << " layers, rank " << (*low)->rank;
-    if ((*low)->rank < (*high)->rank) text << " to " << (*high)->rank;
-    text << ", scale " << list.front()->scale() << (active ? ", active" : "") << '\n';
+    text << name << ": " << list.size() << (list.size() == 1 ? " layer" : " layers");
+    put_range("rank", [](const Adapter& adapter) { return adapter.rank; });
+    put_range("scale", [](const Adapter& adapter) { return adapter.scale(); });
+    text << (active ? ", active" : "") << '\n';
   }
   std::size_t trained = 0, total = 0;
   for (const Tensor& parameter : model.parameters()) {

@@ -264,13 +264,13 @@ TEST_CASE("Ranks and alphas may differ by layer", "[nn][lora]") {
 
 TEST_CASE("A summary counts what is trained", "[nn][lora]") {
   Mlp model({.sizes = {20, 30, 10}});
-  lora::attach(model, {.rank = 4, .alpha = 6});
+  lora::attach(model, {.rank = 4, .alpha = 6, .rank_pattern = {{"1", 3}}});
   lora::attach(model, {.rank = 2, .targets = {"1"}, .rank_pattern = {{"0", 1}}, .name = "b"});
-  // 20*30 + 30 + 30*10 + 10 = 940; 4 (20 + 30 + 30 + 10) = 360; 2 (30 + 10) = 80
+  // 20*30 + 30 + 30*10 + 10 = 940; 4 (20 + 30) + 3 (30 + 10) = 320; 2 (30 + 10) = 80
   CHECK(lora::summary(model) ==
-        "default: 2 layers, rank 4, scale 1.5, active\n"
-        "b: 1 layers, rank 2, scale 4\n"
-        "trainable: 360 of 1,380 parameters (26.09 %)\n");
+        "default: 2 layers, rank 3 to 4, scale 1.5 to 2, active\n"
+        "b: 1 layer, rank 2, scale 4\n"
+        "trainable: 320 of 1,340 parameters (23.88 %)\n");
 }
 
 TEST_CASE("What cannot be attached is named, and nothing changes", "[nn][lora]") {
