@@ -32,6 +32,7 @@
 #include <xgrad/nn/pool.hpp>
 #include <xgrad/nn/position.hpp>
 #include <xgrad/nn/recurrent.hpp>
+#include <xgrad/nn/topk.hpp>
 #include <xgrad/nn/vq.hpp>
 #include <xgrad/optim/adam.hpp>
 #include <xgrad/optim/clip.hpp>

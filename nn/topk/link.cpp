@@ -1,0 +1,395 @@
+// Links; see link.hpp. Each solver works on v, which is 0 at the k-th largest score, so that the
+// threshold lies within logarithms of k and n of the gap between 0 and row.next.
+#include <xgrad/nn/topk/link.hpp>
+
+#include <algorithm>
+#include <array>
+
+#include <xgrad/core/kernels/long_sum.hpp>
+
+namespace xgrad::inline XGRAD_PRECISION {
+namespace {
+
+namespace row = kernels::row;
+using kernels::Boundary;
+using row::Batch;
+using row::long_sums;
+using Span = std::span<const real>;
+
+constexpr real none = -std::numeric_limits<real>::infinity();  // exp makes 0 of it
+constexpr double infinity = std::numeric_limits<double>::infinity();
+
+template <class F>
+void each(Span z, real* y, const F& f) {
+  row::walk(z.size(),
+            [&](auto part, std::size_t i) { part.store(y + i, f(part.load(z.data() + i))); });
+}
+
+Batch batch(double x) { return Batch(static_cast<real>(x)); }
+Batch magnitude(const Batch& z) { return xsimd::max(z, -z); }
+
+/// All n numbers of a row: the rest lie behind the top.
+Span whole(const Boundary& row) { return {row.top.data(), row.top.size() + row.rest.size()}; }
+
+/// Slopes that fall off as e^-|z|: w = shape(e^-|z|) e^(m - |z|) with m the least |z|; returns
+/// e^-m.
+template <class Shape>
+double exponential_slope(Span z, real* w, const Shape& shape) {
+  constexpr real highest = std::numeric_limits<real>::infinity();
+  const real least = row::fold(
+      z.size(), highest,
+      [&](auto part, std::size_t i) { return magnitude(part.load(z.data() + i, highest)); },
+      [](const auto& a, const auto& b) {
+        using std::min;
+        return min(a, b);
+      });
+  if (std::isinf(least)) {  // nothing, or everything, was chosen
+    std::fill_n(w, z.size(), real(0));
+    return 1;
+  }
+  const double scale = std::exp(-double(least));
+  each(z, w, [=](const Batch& zi) {
+    const Batch e = exp(Batch(least) - magnitude(zi));
+    return e * shape(e * batch(scale));
+  });
+  return scale;
+}
+
+}  // namespace
+
+// ---- sigmoid
+
+void SigmoidLink::value(Span z, real* y) {
+  each(z, y, [](const Batch& zi) {
+    const Batch one(real(1)), e = exp(-magnitude(zi));
+    return xsimd::select(zi < Batch(real(0)), e, one) / (one + e);
+  });
+}
+
+double SigmoidLink::slope(Span z, real* w) {
+  return exponential_slope(z, w, [](const Batch& e) {
+    const Batch sum = Batch(real(1)) + e;
+    return Batch(real(1)) / (sum * sum);
+  });
+}
+
+// With s the logistic function, sum s(v - t) = k says that as much is missing from the top, in all
+// sum s(t - v), as the rest has, sum s(v - t), and k short of T. The difference of the logarithms
+// of the two decreases with a slope between -2 and 0, however wide the gap; that of the two
+// themselves is 0 to rounding all over a wide one.
+double SigmoidLink::solve(const Boundary& row) {
+  const auto count = static_cast<double>(row.top.size()),
+             others = static_cast<double>(row.rest.size());
+  const double missing = count - row.k, next = row.next;
+  const Batch one(real(1));
+
+  // e^(v - next) and e^-v sum to what both sides look like from afar: c e^-t + missing = a e^t.
+  const double a = long_sums<1>(row.top.size(), [&](auto part, std::size_t i) {
+    return std::array{exp(-part.load(row.top.data() + i, -none))};
+  })[0];
+  const double c = long_sums<1>(row.rest.size(), [&](auto part, std::size_t i) {
+    return std::array{exp(part.load(row.rest.data() + i, none) - batch(next))};
+  })[0];
+  double t = missing > 0
+                 ? std::log((missing + std::sqrt(missing * missing + 4 * a * c * std::exp(next))) /
+                            (2 * a))
+                 : (next + std::log(c) - std::log(a)) / 2;
+
+  double low = others > 0 ? next - std::log(count) : -infinity;
+  if (missing > 0) low = std::max(low, -std::log(count / missing - 1));
+  double high = std::log((others + 1) / (1 - missing) - 1);
+  t = std::clamp(t, low, std::max(low, high));
+  constexpr double enough = sizeof(real) == 4 ? 4e-7 : 1e-12;
+  for (int i = 0; i < 30; ++i) {
+    const double at = static_cast<real>(t);
+    // Exponentials are scaled by those of the largest arguments, next - at and at, if below 1.
+    const double rest_scale = std::exp(std::min(0.0, next - at)),
+                 top_scale = std::exp(std::min(0.0, at));
+    const auto [rest, rest_slope] = long_sums<2>(row.rest.size(), [&](auto part, std::size_t j) {
+      const Batch e = exp(part.load(row.rest.data() + j, none) - batch(std::min(at, next)));
+      const Batch d = one / (one + e * batch(rest_scale)), s = e * d;
+      return std::array{s, s * d};
+    });
+    const auto [top, top_slope] = long_sums<2>(row.top.size(), [&](auto part, std::size_t j) {
+      const Batch e = exp(batch(std::max(at, 0.0)) - part.load(row.top.data() + j, -none));
+      const Batch d = one / (one + e * batch(top_scale)), s = e * d;
+      return std::array{s, s * d};
+    });
+    const double log_top = std::log(top) + std::min(0.0, at);
+    double h, slope = -top_slope / top;
+    if (missing > 0) {
+      const double sum = rest * rest_scale + missing;
+      h = std::log(sum) - log_top;
+      slope -= rest_slope * rest_scale / sum;
+    } else {
+      h = std::log(rest) + std::min(0.0, next - at) - log_top;
+      slope -= rest_slope / rest;
+    }
+    (h > 0 ? low : high) = at;
+    t = at - h / slope;
+    if (std::abs(h) <= enough) break;
+    if (std::abs(t - at) <= 2 * std::numeric_limits<real>::epsilon() * std::max(1.0, std::abs(t)))
+      break;
+    if (!(t >= low && t <= high)) t = low + (high - low) / 2;
+  }
+  return t;
+}
+
+double SigmoidLink::excess(Span z) {
+  return long_sums<1>(z.size(), [&](auto part, std::size_t i) {
+    return std::array{log1p(exp(-magnitude(part.load(z.data() + i, none))))};
+  })[0];
+}
+
+LogLink SigmoidLink::logarithm(double z) {
+  const double e = std::exp(-std::abs(z));
+  return {std::min(z, 0.0) - std::log1p(e), (z < 0 ? 1 : e) / (1 + e)};
+}
+
+// ---- min(1, exp)
+
+void MinExpLink::value(Span z, real* y) {
+  each(z, y, [](const Batch& zi) { return exp(xsimd::min(zi, Batch(real(0)))); });
+}
+
+double MinExpLink::slope(Span z, real* w) {
+  each(z, w,
+       [](const Batch& zi) { return xsimd::select(zi < Batch(real(0)), exp(zi), Batch(real(0))); });
+  return 1;
+}
+
+// If the m largest are capped, e^t = (sum of e^v over the others)/(k - m). The v of which m is true
+// are found from above: with m = T - 1, the most there can be, t is nowhere too low, and from a t
+// that is not too low those larger than it give a smaller one that is not too low either. So m only
+// grows, and when it does not, t is exact. The rest is never capped: one sum does for it.
+double MinExpLink::solve(const Boundary& row) {
+  const double rest = long_sums<1>(row.rest.size(), [&](auto part, std::size_t i) {
+    return std::array{exp(part.load(row.rest.data() + i, none))};
+  })[0];
+  auto capped = static_cast<double>(row.top.size() - 1);
+  double t = std::log1p(rest) - std::log(row.k - capped);
+  for (std::size_t i = 0; i <= row.top.size(); ++i) {
+    const Batch at = batch(t);
+    const auto [above, below] = long_sums<2>(row.top.size(), [&](auto part, std::size_t j) {
+      const Batch v = part.load(row.top.data() + j, none);
+      const auto is_above = v > at;
+      return std::array{xsimd::select(is_above, Batch(real(1)), Batch(real(0))),
+                        xsimd::select(is_above, Batch(real(0)), exp(v - at))};
+    });
+    if (above == capped) break;
+    capped = above;
+    const double from = static_cast<real>(t);
+    t = std::max(0.0, from + std::log(below + rest * std::exp(-from)) - std::log(row.k - capped));
+  }
+  return t;
+}
+
+double MinExpLink::excess(Span z) {
+  return long_sums<1>(z.size(), [&](auto part, std::size_t i) {
+    return std::array{exp(xsimd::min(part.load(z.data() + i, none), Batch(real(0))))};
+  })[0];
+}
+
+LogLink MinExpLink::logarithm(double z) { return {std::min(z, 0.0), double(z < 0)}; }
+
+// ---- Laplace
+
+void LaplaceLink::value(Span z, real* y) {
+  each(z, y, [](const Batch& zi) {
+    const Batch half = Batch(real(0.5)) * exp(-magnitude(zi));
+    return xsimd::select(zi < Batch(real(0)), half, Batch(real(1)) - half);
+  });
+}
+
+double LaplaceLink::slope(Span z, real* w) {
+  return exponential_slope(z, w, [](const Batch&) { return Batch(real(0.5)); });
+}
+
+// With m numbers at or above t, the sum is m - e^(a + t)/2 + e^(b - t)/2, where e^a and e^b are the
+// sums of e^-v above t and of e^v below: a quadratic equation for e^t, if the v above t were known.
+// Starting from the gap, m = T, each solution tells them anew. What t has passed is reckoned with
+// less than it has in truth, going up, and with more, going down, so t goes one way, and never too
+// far; where m stays as it is, t is exact.
+double LaplaceLink::solve(const Boundary& row) {
+  const Span v = whole(row);
+  const auto exponential_sums = [v](std::size_t n, std::size_t from, const auto& is_above, real low,
+                                    real high) {
+    return long_sums<2>(n, [&, from](auto part, std::size_t i) {
+      // Beyond the row's end: far below for one sum, and kept out of the other.
+      const Batch vi = part.load(v.data() + from + i, none);
+      const auto above = is_above(vi);
+      const Batch e = exp(xsimd::select(above, Batch(low) - vi, vi - Batch(high)));
+      return std::array{xsimd::select(above, e, Batch(real(0))),
+                        xsimd::select(above, Batch(real(0)), e)};
+    });
+  };
+  real low = 0, high = row.next;  // the lowest above t, the highest below
+  auto m = static_cast<double>(row.top.size());
+  double above = 0, below = 0;
+  above = exponential_sums(
+      row.top.size(), 0, [](const Batch& vi) { return vi > Batch(none); }, low, high)[0];
+  below = exponential_sums(
+      row.rest.size(), row.top.size(), [](const Batch& vi) { return vi != vi; }, low, high)[1];
+  for (std::size_t i = 0;; ++i) {
+    const double a = std::log(above) - low, b = std::log(below) + high, d = row.k - m,
+                 h = std::hypot(d, std::exp((a + b) / 2));
+    const double t = d > 0 ? b - std::log(d + h) : d < 0 ? -a + std::log(h - d) : (b - a) / 2;
+    if ((t > high && t <= low) || i > v.size()) return t;
+    const Batch at = batch(t);
+    const double count = long_sums<1>(v.size(), [&](auto part, std::size_t j) {
+      return std::array{
+          xsimd::select(part.load(v.data() + j, none) >= at, Batch(real(1)), Batch(real(0)))};
+    })[0];
+    if (count == m) return t;
+    m = count;
+    low = row::fold(
+        v.size(), -none,
+        [&](auto part, std::size_t j) {
+          const Batch vi = part.load(v.data() + j, -none);
+          return xsimd::select(vi >= at, vi, Batch(-none));
+        },
+        [](const auto& x, const auto& y) {
+          using std::min;
+          return min(x, y);
+        });
+    high = row::fold(
+        v.size(), none,
+        [&](auto part, std::size_t j) {
+          const Batch vi = part.load(v.data() + j, none);
+          return xsimd::select(vi < at, vi, Batch(none));
+        },
+        [](const auto& x, const auto& y) {
+          using std::max;
+          return max(x, y);
+        });
+    if (std::isinf(low)) low = 0;  // nothing above: a sum of nothing, whose logarithm says so
+    if (std::isinf(high)) high = 0;
+    const auto both = exponential_sums(
+        v.size(), 0, [at](const Batch& vi) { return vi >= at; }, low, high);
+    above = both[0];
+    below = both[1];
+  }
+}
+
+double LaplaceLink::excess(Span z) {
+  return long_sums<1>(z.size(), [&](auto part, std::size_t i) {
+    return std::array{Batch(real(0.5)) * exp(-magnitude(part.load(z.data() + i, none)))};
+  })[0];
+}
+
+LogLink LaplaceLink::logarithm(double z) {
+  if (z < 0) return {z - std::log(2.0), 1};
+  const double half = 0.5 * std::exp(-z);
+  return {std::log1p(-half), half / (1 - half)};
+}
+
+// ---- clip(z, 0, 1)^R
+
+namespace {
+
+template <int N>
+Batch power(const Batch& z) {
+  if constexpr (N == 0)
+    return Batch(real(1));
+  else
+    return z * power<N - 1>(z);
+}
+
+Batch clip(const Batch& z) { return xsimd::max(xsimd::min(z, Batch(real(1))), Batch(real(0))); }
+
+/// The step s with sum (z - s)^R = target, from the sums of z^0, z^1, … z^R.
+template <int R>
+double polynomial_step(const std::array<double, R + 1>& moment, double target) {
+  const double n = moment[0];
+  if constexpr (R == 1) return (moment[1] - target) / n;
+  if constexpr (R == 2)
+    return (moment[1] - std::sqrt(moment[1] * moment[1] - n * (moment[2] - target))) / n;
+  if constexpr (R == 3)
+    return decreasing_root(
+        [&](double s) {
+          struct {
+            double value, derivative;
+          } const at{moment[3] - target - s * (3 * moment[2] - s * (3 * moment[1] - s * n)),
+                     -3 * (moment[2] - s * (2 * moment[1] - s * n))};
+          return at;
+        },
+        0);
+}
+
+}  // namespace
+
+template <int R>
+void ClipPowLink<R>::value(Span z, real* y) {
+  each(z, y, [](const Batch& zi) { return power<R>(clip(zi)); });
+}
+
+template <int R>
+double ClipPowLink<R>::slope(Span z, real* w) {
+  const Batch zero(real(0)), one(real(1));
+  each(z, w, [&](const Batch& zi) {
+    const Batch slope = Batch(real(R)) * power<R - 1>(clip(zi));
+    return xsimd::select(zi > zero && zi < one, slope, zero);
+  });
+  return 1;
+}
+
+// F(t) = sum clip(v - t, 0, 1)^R is a polynomial between the places where a number enters or
+// reaches the cap. Its root tells which numbers have; where they are those that it was made of, it
+// is exact. F(-1) >= T and F(0) < T hold, so the root is in [-1, 0]; the sign of F - k narrows
+// that.
+template <int R>
+double ClipPowLink<R>::solve(const Boundary& row) {
+  const auto count = static_cast<double>(row.top.size());
+  if (row.k == count && row.next <= -1) return (row.next - 1.0) / 2;  // the gap is flat
+  const Span v = whole(row);
+  double low = -1, high = 0, t = -0.5, last_capped = -1, last_active = -1;
+  for (int i = 0; i < 200; ++i) {
+    const double at = static_cast<real>(t);
+    const auto all = long_sums<R + 2>(v.size(), [&](auto part, std::size_t j) {
+      const Batch z = part.load(v.data() + j, none) - batch(at), zero(real(0)), one(real(1));
+      const auto is_active = z > zero && z < one;
+      std::array<Batch, R + 2> terms;
+      terms[0] = xsimd::select(is_active, one, zero);
+      for (int r = 1; r <= R; ++r) terms[r] = xsimd::select(is_active, terms[r - 1] * z, zero);
+      terms[R + 1] = xsimd::select(z >= one, one, zero);
+      return terms;
+    });
+    std::array<double, R + 1> moment;
+    std::copy_n(all.begin(), R + 1, moment.begin());
+    const double capped = all[R + 1], excess = capped + moment[R] - row.k;
+    if (capped == last_capped && moment[0] == last_active) return t;
+    (excess > 0 ? low : high) = at;
+    t = at + polynomial_step<R>(moment, row.k - capped);
+    last_capped = capped;
+    last_active = moment[0];
+    constexpr double slack = 2 * std::numeric_limits<real>::epsilon();
+    if (!(t >= low - slack && t <= high + slack) || i % 8 == 7) {
+      t = low + (high - low) / 2;
+      last_active = -1;
+    }
+    if (high - low <= slack) break;
+  }
+  return t;
+}
+
+template <int R>
+double ClipPowLink<R>::excess(Span z) {
+  const real p = R + 1;
+  return long_sums<1>(z.size(), [&](auto part, std::size_t i) {
+    const Batch c = clip(part.load(z.data() + i, none));
+    return std::array{power<R + 1>(c) / Batch(p) - c};
+  })[0];
+}
+
+template <int R>
+LogLink ClipPowLink<R>::logarithm(double z) {
+  if (z <= 0) return {-infinity, 0};
+  if (z >= 1) return {0, 0};
+  return {R * std::log(z), R / z};
+}
+
+template struct ClipPowLink<1>;
+template struct ClipPowLink<2>;
+template struct ClipPowLink<3>;
+
+}  // namespace xgrad::inline XGRAD_PRECISION
