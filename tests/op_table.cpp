@@ -8,7 +8,7 @@ namespace xgrad::inline XGRAD_PRECISION::testing {
 const OpFamily& op_table() {
   static const OpFamily table = [] {
     OpFamily all;
-    for (OpFamily family : {arrange(), attention_rows(), basics(), conv(), layers(), math()}) {
+    for (OpFamily family : {arrange(), attention_rows(), basics(), conv(), layers(), math(), topk_rows()}) {
       std::move(family.rows.begin(), family.rows.end(), std::back_inserter(all.rows));
       std::move(family.errors.begin(), family.errors.end(), std::back_inserter(all.errors));
     }

@@ -41,6 +41,7 @@ OpFamily basics();
 OpFamily conv();
 OpFamily layers();
 OpFamily math();
+OpFamily topk_rows();
 
 const OpFamily& op_table();
 

@@ -59,14 +59,14 @@ double exponential_slope(Span z, real* w, const Shape& shape) {
 
 // ---- sigmoid
 
-void SigmoidLink::value(Span z, real* y) {
+void SigmoidLink::values(Span z, real* y) {
   each(z, y, [](const Batch& zi) {
     const Batch one(real(1)), e = exp(-magnitude(zi));
     return xsimd::select(zi < Batch(real(0)), e, one) / (one + e);
   });
 }
 
-double SigmoidLink::slope(Span z, real* w) {
+double SigmoidLink::slopes(Span z, real* w) {
   return exponential_slope(z, w, [](const Batch& e) {
     const Batch sum = Batch(real(1)) + e;
     return Batch(real(1)) / (sum * sum);
@@ -148,11 +148,11 @@ LogLink SigmoidLink::logarithm(double z) {
 
 // ---- min(1, exp)
 
-void MinExpLink::value(Span z, real* y) {
+void MinExpLink::values(Span z, real* y) {
   each(z, y, [](const Batch& zi) { return exp(xsimd::min(zi, Batch(real(0)))); });
 }
 
-double MinExpLink::slope(Span z, real* w) {
+double MinExpLink::slopes(Span z, real* w) {
   each(z, w,
        [](const Batch& zi) { return xsimd::select(zi < Batch(real(0)), exp(zi), Batch(real(0))); });
   return 1;
@@ -194,14 +194,14 @@ LogLink MinExpLink::logarithm(double z) { return {std::min(z, 0.0), double(z < 0
 
 // ---- Laplace
 
-void LaplaceLink::value(Span z, real* y) {
+void LaplaceLink::values(Span z, real* y) {
   each(z, y, [](const Batch& zi) {
     const Batch half = Batch(real(0.5)) * exp(-magnitude(zi));
     return xsimd::select(zi < Batch(real(0)), half, Batch(real(1)) - half);
   });
 }
 
-double LaplaceLink::slope(Span z, real* w) {
+double LaplaceLink::slopes(Span z, real* w) {
   return exponential_slope(z, w, [](const Batch&) { return Batch(real(0.5)); });
 }
 
@@ -319,12 +319,12 @@ double polynomial_step(const std::array<double, R + 1>& moment, double target) {
 }  // namespace
 
 template <int R>
-void ClipPowLink<R>::value(Span z, real* y) {
+void ClipPowLink<R>::values(Span z, real* y) {
   each(z, y, [](const Batch& zi) { return power<R>(clip(zi)); });
 }
 
 template <int R>
-double ClipPowLink<R>::slope(Span z, real* w) {
+double ClipPowLink<R>::slopes(Span z, real* w) {
   const Batch zero(real(0)), one(real(1));
   each(z, w, [&](const Batch& zi) {
     const Batch slope = Batch(real(R)) * power<R - 1>(clip(zi));

@@ -16,8 +16,8 @@ struct LogLink {
 
 // A link is a struct of static functions:
 //   name          of the operator that it makes, for errors and the tape;
-//   value(z, y)   y_i = f(z_i); y may be z;
-//   slope(z, w)   w_i = f'(z_i)/s, and returns s > 0: a factor that keeps the sum of w from
+//   values(z, y)  y_i = f(z_i); y may be z;
+//   slopes(z, w)  w_i = f'(z_i)/s, and returns s > 0: a factor that keeps the sum of w from
 //                 underflowing, if one is needed;
 //   solve(row)    the threshold t with sum_i f(v_i - t) = k; the row's n numbers are its top and
 //                 rest together.
@@ -33,8 +33,8 @@ struct LogLink {
 /// even where the sum is flat: 5 passes at most, O(n).
 struct SigmoidLink {
   static constexpr const char* name = "SigmoidTopK";
-  static void value(std::span<const real> z, real* y);
-  static double slope(std::span<const real> z, real* w);
+  static void values(std::span<const real> z, real* y);
+  static double slopes(std::span<const real> z, real* w);
   static double solve(const kernels::Boundary& row);
   static double excess(std::span<const real> z);
   static constexpr double at_one = 0;
@@ -46,8 +46,8 @@ struct SigmoidLink {
 /// 10373.
 struct MinExpLink {
   static constexpr const char* name = "MinExpTopK";
-  static void value(std::span<const real> z, real* y);
-  static double slope(std::span<const real> z, real* w);
+  static void values(std::span<const real> z, real* y);
+  static double slopes(std::span<const real> z, real* w);
   static double solve(const kernels::Boundary& row);
   static double excess(std::span<const real> z);
   static constexpr double at_one = -1;
@@ -59,8 +59,8 @@ struct MinExpLink {
 /// LapSum (2503.06242).
 struct LaplaceLink {
   static constexpr const char* name = "LaplaceTopK";
-  static void value(std::span<const real> z, real* y);
-  static double slope(std::span<const real> z, real* w);
+  static void values(std::span<const real> z, real* y);
+  static double slopes(std::span<const real> z, real* w);
   static double solve(const kernels::Boundary& row);
   static double excess(std::span<const real> z);
   static constexpr double at_one = 0;
@@ -77,8 +77,8 @@ struct ClipPowLink {
   static constexpr const char* name = R == 1   ? "SparseTopK<1>"
                                       : R == 2 ? "SparseTopK<2>"
                                                : "SparseTopK<3>";
-  static void value(std::span<const real> z, real* y);
-  static double slope(std::span<const real> z, real* w);
+  static void values(std::span<const real> z, real* y);
+  static double slopes(std::span<const real> z, real* w);
   static double solve(const kernels::Boundary& row);
   static double excess(std::span<const real> z);
   static constexpr double at_one = double(R) / (R + 1);
@@ -97,11 +97,11 @@ struct ClipPowLink {
 /// close in on it; each of its steps calls both functions n times.
 template <class F>
 struct PointwiseLink {
-  static void value(std::span<const real> z, real* y) {
+  static void values(std::span<const real> z, real* y) {
     for (std::size_t i = 0; i < z.size(); ++i)
       y[i] = std::isinf(z[i]) ? real(z[i] > 0) : static_cast<real>(F::value(double(z[i])));
   }
-  static double slope(std::span<const real> z, real* w) {
+  static double slopes(std::span<const real> z, real* w) {
     for (std::size_t i = 0; i < z.size(); ++i)
       w[i] = std::isinf(z[i]) ? 0 : static_cast<real>(F::slope(double(z[i])));
     return 1;

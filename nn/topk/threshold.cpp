@@ -54,7 +54,7 @@ Tensor ThresholdTopK::operator()(const Tensor& x, const TopKCount& k,
   const real* from = z.data();
   real* to = y.mutable_data();
   detail::for_row_ranges(rows.rows, n, [&](std::size_t begin, std::size_t end) {
-    link_.value({from + begin * n, (end - begin) * n}, to + begin * n);
+    link_.values({from + begin * n, (end - begin) * n}, to + begin * n);
   });
   return record_fused(link_.name, detail::no_twin, {x, tau_tensor, k_tensor}, y, Keep::nothing,
                       [z, link = link_, tau = rows.tau](RawPull& r) {
@@ -67,7 +67,7 @@ Tensor ThresholdTopK::operator()(const Tensor& x, const TopKCount& k,
                           for (std::size_t i = begin; i < end; ++i) {
                             const real *zi = numbers + i * n, *g = grad + i * n;
                             real* w = to + i * n;
-                            const double scale = link.slope({zi, n}, w);
+                            const double scale = link.slopes({zi, n}, w);
                             const auto [sum, product] =
                                 kernels::row::long_sums<2>(n, [=](auto part, std::size_t j) {
                                   const kernels::row::Batch wj = part.load(w + j);
@@ -102,7 +102,7 @@ Tensor ThresholdTopK::fenchel_young(const Tensor& x, const Indices& members,
   real* to = y.mutable_data();
   detail::for_row_ranges(rows.rows, n, [&](std::size_t begin, std::size_t end) {
     for (std::size_t i = begin; i < end; ++i) {
-      link_.value({from + i * n, n}, to + i * n);
+      link_.values({from + i * n, n}, to + i * n);
       excess[i] = link_.excess({from + i * n, n}) + k * link_.at_one;
     }
   });
@@ -138,7 +138,7 @@ Tensor ThresholdTopK::log_member(const Tensor& x, const Indices& targets, const 
             const real* zi = z.data() + i * n;
             real* w = to + i * n;
             const std::size_t target = targets.data()[i];
-            const double scale = link.slope({zi, n}, w), sum = sum_of(w, n),
+            const double scale = link.slopes({zi, n}, w), sum = sum_of(w, n),
                          pull = grad[i] * link.logarithm(zi[target]).slope;
             const bool moves = sum > 0 && rows.has_choice(i);
             const real share = static_cast<real>(moves ? -pull / (sum * rows.tau) : 0);

@@ -20,8 +20,8 @@ class ThresholdTopK : public ConvexTopK {
  protected:
   struct Functions {
     const char* name;
-    void (*value)(std::span<const real>, real*);
-    double (*slope)(std::span<const real>, real*);
+    void (*values)(std::span<const real>, real*);
+    double (*slopes)(std::span<const real>, real*);
     double (*solve)(const kernels::Boundary&);
     double (*excess)(std::span<const real>) = nullptr;
     double at_one = 0;
@@ -44,7 +44,7 @@ struct Threshold : ThresholdTopK {
 
  private:
   static Functions functions() {
-    Functions link{Link::name, Link::value, Link::slope, Link::solve};
+    Functions link{Link::name, Link::values, Link::slopes, Link::solve};
     if constexpr (requires { Link::excess; }) {
       link.excess = Link::excess;
       link.at_one = Link::at_one;
