@@ -224,22 +224,27 @@ double subset_inclusion(const Subset& events, real* y) {
 
 // J g is the derivative of y in the direction g. As J 1 = 0, a constant may be taken off g first,
 // so that the sum of y g is 0: then nothing cancels in what follows. With E the expectation given
-// that k happen, J g = E[1_i sum of g] - y_i E[sum of g].
+// that k happen and s the sum of g over them, J g = E[1_i s] - y_i E[s]. The sum over i of E[1_i s]
+// is k E[s]: taken from there, E[s] makes the sum of J g vanish to rounding.
 void subset_covariance(const Subset& events, const real* y, const real* g, real* dx) {
   const std::size_t n = events.z.size();
-  const auto product = [n, y](const real* x) {
-    return row::long_sums<1>(n, [=](auto part, std::size_t i) {
-      return std::array{part.load(x + i) * part.load(y + i)};
-    })[0];
-  };
+  const double k = static_cast<double>(events.k);
+  const real mean =
+      static_cast<real>(row::long_sums<1>(n,
+                                          [=](auto part, std::size_t i) {
+                                            return std::array{part.load(g + i) * part.load(y + i)};
+                                          })[0] /
+                        k);
   std::vector<real> centred(n);
-  const real mean = static_cast<real>(product(g) / static_cast<double>(events.k));
-  for (std::size_t i = 0; i < n; ++i) centred[i] = g[i] - mean;
-  const real sum = static_cast<real>(product(centred.data()));
+  std::transform(g, g + n, centred.begin(), [mean](real gi) { return gi - mean; });
+  double sum = 0;
   Halves<true>(events, centred.data())
       .run([&](std::size_t i, real with, real without, real moment) {
-        dx[i] = (moment - with * sum) / (with + without);
+        dx[i] = moment / (with + without);
+        sum += dx[i];
       });
+  const real expected = static_cast<real>(sum / k);
+  for (std::size_t i = 0; i < n; ++i) dx[i] -= y[i] * expected;
 }
 
 }  // namespace xgrad::inline XGRAD_PRECISION::kernels

@@ -152,9 +152,13 @@ void MinExpLink::values(Span z, real* y) {
   each(z, y, [](const Batch& zi) { return exp(xsimd::min(zi, Batch(real(0)))); });
 }
 
+// The kink counts as not capped: at low temperatures the k-th largest stands there to rounding, and
+// the sum of the slopes, k less those that are capped, would be lost with it.
+// The kink counts as not capped: at low temperatures the k-th largest stands there to rounding, and
+// with it the sum of the slopes, k less those that are capped, would be lost.
 double MinExpLink::slopes(Span z, real* w) {
   each(z, w,
-       [](const Batch& zi) { return xsimd::select(zi < Batch(real(0)), exp(zi), Batch(real(0))); });
+       [](const Batch& zi) { return xsimd::select(zi > Batch(real(0)), Batch(real(0)), exp(zi)); });
   return 1;
 }
 
@@ -190,7 +194,7 @@ double MinExpLink::excess(Span z) {
   })[0];
 }
 
-LogLink MinExpLink::logarithm(double z) { return {std::min(z, 0.0), double(z < 0)}; }
+LogLink MinExpLink::logarithm(double z) { return {std::min(z, 0.0), double(z <= 0)}; }
 
 // ---- Laplace
 

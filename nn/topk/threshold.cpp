@@ -11,6 +11,8 @@
 namespace xgrad::inline XGRAD_PRECISION {
 namespace {
 
+namespace row = kernels::row;
+using row::Batch;
 constexpr double infinity = std::numeric_limits<double>::infinity();
 
 /// z = x/tau - t for all rows.
@@ -34,8 +36,30 @@ void solve_rows(const detail::ScoreRows& rows, const real* x, const Solve& solve
 }
 
 double sum_of(const real* x, std::size_t n) {
-  return kernels::row::long_sums<1>(
+  return row::long_sums<1>(
       n, [=](auto part, std::size_t j) { return std::array{part.load(x + j)}; })[0];
+}
+
+/// <w, g - shift>.
+double product_of(const real* w, const real* g, real shift, std::size_t n) {
+  return row::long_sums<1>(n, [=](auto part, std::size_t j) {
+    return std::array{part.load(w + j) * (part.load(g + j) - Batch(shift))};
+  })[0];
+}
+
+/// Turns weights w into factor w (g - <q, g>), q = w/sum w, and returns <q, g>. What rounding
+/// leaves of <q, g - <q, g>> is taken off too: in a mask that is nearly hard one q is nearly 1 and
+/// its g - <q, g> all that there is. A mask that is hard, or the whole row, has no weights: 0.
+double spread(const real* g, std::size_t n, double factor, real* w) {
+  const double sum = sum_of(w, n);
+  if (sum == 0) return 0;
+  const real mean = static_cast<real>(product_of(w, g, 0, n) / sum);
+  const double left = product_of(w, g, mean, n) / sum;
+  const Batch a(static_cast<real>(factor)), b(mean), c(static_cast<real>(left));
+  row::walk(n, [=](auto part, std::size_t j) {
+    part.store(w + j, a * part.load(w + j) * ((part.load(g + j) - b) - c));
+  });
+  return mean + left;
 }
 
 }  // namespace
@@ -65,21 +89,11 @@ Tensor ThresholdTopK::operator()(const Tensor& x, const TopKCount& k,
                         real* to = dx.mutable_data();
                         detail::for_row_ranges(rows, n, [&](std::size_t begin, std::size_t end) {
                           for (std::size_t i = begin; i < end; ++i) {
-                            const real *zi = numbers + i * n, *g = grad + i * n;
-                            real* w = to + i * n;
-                            const double scale = link.slopes({zi, n}, w);
-                            const auto [sum, product] =
-                                kernels::row::long_sums<2>(n, [=](auto part, std::size_t j) {
-                                  const kernels::row::Batch wj = part.load(w + j);
-                                  return std::array{wj, wj * part.load(g + j)};
-                                });
-                            // A mask that is hard, or all of the row, has no gradient.
-                            dk[i] = sum > 0 ? product / sum : 0;
-                            const real mean = static_cast<real>(dk[i]),
-                                       factor = static_cast<real>(scale / tau);
-                            for (std::size_t j = 0; j < n; ++j)
-                              w[j] = w[j] == 0 ? 0 : factor * w[j] * (g[j] - mean);
-                            if (r.needs(1)) dtau[i] = detail::temperature_gradient(zi, w, n);
+                            const real* zi = numbers + i * n;
+                            real* dxi = to + i * n;
+                            const double scale = link.slopes({zi, n}, dxi);
+                            dk[i] = spread(grad + i * n, n, scale / tau, dxi);
+                            if (r.needs(1)) dtau[i] = detail::temperature_gradient(zi, dxi, n);
                           }
                         });
                         r.to(1, detail::total(dtau));
