@@ -15,11 +15,76 @@ namespace {
 using row::Batch;
 using row::lanes;
 
-/// y += a x.
-void add_scaled(std::size_t n, real a, const real* x, real* y) {
-  row::walk(n, [=](auto part, std::size_t i) {
-    part.store(y + i, row::multiply_add(Batch(a), part.load(x + i), part.load(y + i)));
+/// Calls body(count, at) for pieces of [0, n) of 4, 2 or 1 registers, `count` a constant.
+template <class Body>
+void in_pieces(std::size_t n, const Body& body) {
+  std::size_t at = 0;
+  for (; at + 3 * lanes < n; at += 4 * lanes) body(std::integral_constant<std::size_t, 4>(), at);
+  for (; at + lanes < n; at += 2 * lanes) body(std::integral_constant<std::size_t, 2>(), at);
+  if (at < n) body(std::integral_constant<std::size_t, 1>(), at);
+}
+
+/// A polynomial's coefficients with their moments, if any, and zeros around them: `margin` in front
+/// and as many behind, so that registers may reach over either end.
+constexpr std::size_t margin = 4 * lanes;
+struct Polynomial {
+  real *at, *moments;
+  std::size_t length;
+};
+std::size_t room(std::size_t length) { return (length + lanes - 1) / lanes * lanes + 2 * margin; }
+
+/// Sums over j of y_j x_(t -+ j), for t < to.length, the products of the moments' rule included:
+/// for one piece of `count` registers from t on, and j in [begin, end).
+template <int sign, bool directional, std::size_t count>
+void accumulate(const Polynomial& x, const Polynomial& y, std::size_t begin, std::size_t end,
+                std::size_t t, const Polynomial& to) {
+  Batch sum[count], moment[count], other[count];
+  for (std::size_t v = 0; v < count; ++v) sum[v] = moment[v] = other[v] = Batch(real(0));
+  for (std::size_t j = begin; j < end; ++j) {
+    const Batch yj(y.at[j]), mj(directional ? y.moments[j] : 0);
+    const std::ptrdiff_t from =
+        static_cast<std::ptrdiff_t>(t) + sign * static_cast<std::ptrdiff_t>(j);
+    for (std::size_t v = 0; v < count; ++v) {
+      const Batch xv = Batch::load_unaligned(x.at + from + v * lanes);
+      sum[v] = row::multiply_add(yj, xv, sum[v]);
+      if constexpr (directional) {
+        const Batch mv = Batch::load_unaligned(x.moments + from + v * lanes);
+        moment[v] = row::multiply_add(yj, mv, moment[v]);
+        other[v] = row::multiply_add(mj, xv, other[v]);
+      }
+    }
+  }
+  for (std::size_t v = 0; v < count; ++v) {
+    sum[v].store_unaligned(to.at + t + v * lanes);
+    if constexpr (directional) (moment[v] + other[v]).store_unaligned(to.moments + t + v * lanes);
+  }
+}
+
+void clear_beyond(const Polynomial& x, bool directional) {
+  std::fill_n(x.at + x.length, room(x.length) - 2 * margin - x.length, real(0));
+  if (directional)
+    std::fill_n(x.moments + x.length, room(x.length) - 2 * margin - x.length, real(0));
+}
+
+/// to = x y, cut off at its length: numbers of events that add up.
+template <bool directional>
+void multiply(const Polynomial& x, const Polynomial& y, const Polynomial& to) {
+  in_pieces(to.length, [&](auto count, std::size_t t) {
+    const std::size_t begin = t < x.length ? 0 : t - (x.length - 1),
+                      end = std::min(y.length, t + count * lanes);
+    accumulate<-1, directional, count>(x, y, begin, end, t, to);
   });
+  clear_beyond(to, directional);
+}
+
+/// to_t = sum over j of y_j x_(t + j): the adjoint.
+template <bool directional>
+void correlate(const Polynomial& x, const Polynomial& y, const Polynomial& to) {
+  in_pieces(to.length, [&](auto count, std::size_t t) {
+    const std::size_t end = std::min(y.length, x.length > t ? x.length - t : 0);
+    accumulate<1, directional, count>(x, y, 0, end, t, to);
+  });
+  clear_beyond(to, directional);
 }
 
 /// A row, halved again and again. Of each piece there are two vectors over a number of events j:
@@ -48,10 +113,12 @@ class Halves {
     const std::size_t largest = std::min(n_, leaf_), width = registers(largest) * lanes;
     stride_ = kinds * (width + 1);
     table_ = Buffer::create((largest + 1) * stride_ + kinds * (width + lanes));
+    numbers_.reserve(numbers_below(n_));
     const std::size_t root = build(0, n_);
-    std::vector<real> outside(kinds * length(n_));
-    outside[k_] = 1;
-    visit(root, outside.data(), found);
+    std::vector<real> numbers;
+    const Polynomial outside = make(numbers, length(n_));
+    outside.at[k_] = 1;
+    visit(root, outside, found);
   }
 
  private:
@@ -66,6 +133,25 @@ class Halves {
   real p(std::size_t i) const { return odds_[i]; }
   real q(std::size_t i) const { return odds_[n_ + i]; }
 
+  /// A polynomial of zeros in `numbers`.
+  static Polynomial make(std::vector<real>& numbers, std::size_t length) {
+    numbers.resize(kinds * room(length));
+    return view(numbers.data(), length);
+  }
+  static Polynomial view(real* numbers, std::size_t length) {
+    real* at = numbers + margin;
+    return {at, directional ? at + room(length) : nullptr, length};
+  }
+  Polynomial inside(const Piece& piece) {
+    return view(&numbers_[piece.inside], length(piece.size()));
+  }
+
+  /// What build() will need for a piece and its parts.
+  std::size_t numbers_below(std::size_t size) const {
+    const std::size_t own = size < n_ ? kinds * room(length(size)) : 0;
+    return size <= leaf_ ? own : own + numbers_below(size / 2) + numbers_below(size - size / 2);
+  }
+
   std::size_t build(std::size_t begin, std::size_t end) {
     Piece piece{begin, end, 0, 0, 0};
     const std::size_t size = end - begin;
@@ -75,65 +161,41 @@ class Halves {
     }
     if (size < n_) {
       piece.inside = numbers_.size();
-      numbers_.resize(piece.inside + kinds * length(size));
-      size > leaf_ ? join(piece) : copy_inside(piece);
+      numbers_.resize(piece.inside + kinds * room(length(size)));
+      if (size > leaf_)
+        multiply<directional>(inside(pieces_[piece.left]), inside(pieces_[piece.right]),
+                              inside(piece));
+      else
+        copy_inside(piece);
     }
     pieces_.push_back(piece);
     return pieces_.size() - 1;
   }
 
-  /// The numbers that happen in two pieces add up: the product of their polynomials.
-  void join(const Piece& piece) {
-    const Piece &left = pieces_[piece.left], &right = pieces_[piece.right];
-    const std::size_t size = length(piece.size()), many = length(left.size());
-    const real *x = &numbers_[left.inside], *y = &numbers_[right.inside];
-    real* to = &numbers_[piece.inside];
-    for (std::size_t j = 0; j < length(right.size()); ++j) {
-      const std::size_t count = std::min(many, size - j);
-      add_scaled(count, y[j], x, to + j);
-      if constexpr (directional) {
-        add_scaled(count, y[j], x + many, to + size + j);
-        add_scaled(count, y[length(right.size()) + j], x, to + size + j);
-      }
-    }
-  }
-
-  /// What is outside `piece` is what is outside its parent, and inside its sibling.
-  std::vector<real> outside(const Piece& piece, const Piece& sibling, std::size_t parent_size,
-                            const real* from) const {
-    const std::size_t size = length(piece.size()), others = length(sibling.size()),
-                      all = length(parent_size);
-    const real* y = &numbers_[sibling.inside];
-    std::vector<real> to(kinds * size);
-    for (std::size_t j = 0; j < std::min(others, all); ++j) {
-      const std::size_t count = std::min(size, all - j);
-      add_scaled(count, y[j], from + j, to.data());
-      if constexpr (directional) {
-        add_scaled(count, y[j], from + all + j, to.data() + size);
-        add_scaled(count, y[others + j], from + j, to.data() + size);
-      }
-    }
-    return to;
-  }
-
+  /// What is outside a piece is what is outside its parent, and inside its sibling.
   template <class Found>
-  void visit(std::size_t at, const real* from, const Found& found) {
+  void visit(std::size_t at, const Polynomial& outside, const Found& found) {
     const Piece piece = pieces_[at];
-    if (piece.size() <= leaf_) return visit_leaf(piece, from, found);
-    const Piece &left = pieces_[piece.left], &right = pieces_[piece.right];
-    visit(piece.right, outside(right, left, piece.size(), from).data(), found);
-    visit(piece.left, outside(left, right, piece.size(), from).data(), found);
+    if (piece.size() <= leaf_) return visit_leaf(piece, outside, found);
+    const auto descend = [&](std::size_t child, std::size_t sibling) {
+      std::vector<real> numbers;
+      const Polynomial next = make(numbers, length(pieces_[child].size()));
+      correlate<directional>(outside, inside(pieces_[sibling]), next);
+      visit(child, next, found);
+    };
+    descend(piece.right, piece.left);
+    descend(piece.left, piece.right);
   }
 
   /// Row i of the table, from number -1, which is 0, on: what is inside the leaf's first i events.
-  real* inside(std::size_t i) { return table_->data() + i * stride_ + 1; }
+  real* table(std::size_t i) { return table_->data() + i * stride_ + 1; }
 
   /// Fills rows 0 to `count`: P_i[j] = q P_{i-1}[j] + p P_{i-1}[j-1], and if the event happens its
   /// g adds to the moment.
   void fill_inside(const Piece& leaf, std::size_t count) {
     const std::size_t width = registers(leaf.size()) * lanes, moments = stride_ / kinds;
     for (std::size_t i = 0; i <= count; ++i) {
-      real* to = inside(i);
+      real* to = table(i);
       to[-1] = 0;
       if (directional) to[moments - 1] = 0;
       if (i == 0) {
@@ -142,7 +204,7 @@ class Halves {
         to[0] = 1;
         continue;
       }
-      const real* from = inside(i - 1);
+      const real* from = table(i - 1);
       const std::size_t event = leaf.begin + i - 1;
       const Batch yes(p(event)), no(q(event)), g(directional ? g_[event] : 0);
       for (std::size_t j = 0; j < width; j += lanes) {
@@ -160,25 +222,24 @@ class Halves {
 
   void copy_inside(const Piece& leaf) {
     fill_inside(leaf, leaf.size());
-    const std::size_t size = length(leaf.size());
-    for (std::size_t kind = 0; kind < kinds; ++kind)
-      std::copy_n(inside(leaf.size()) + kind * (stride_ / kinds), size,
-                  &numbers_[leaf.inside + kind * size]);
+    const Polynomial to = inside(leaf);
+    const real* from = table(leaf.size());
+    std::copy_n(from, to.length, to.at);
+    if (directional) std::copy_n(from + stride_ / kinds, to.length, to.moments);
   }
 
   /// From the last event to the first, what is outside takes in the events that have been passed.
   template <class Found>
-  void visit_leaf(const Piece& leaf, const real* from, const Found& found) {
-    const std::size_t size = length(leaf.size()), width = registers(leaf.size()) * lanes,
-                      moments = stride_ / kinds;
+  void visit_leaf(const Piece& leaf, const Polynomial& from, const Found& found) {
+    const std::size_t width = registers(leaf.size()) * lanes, moments = stride_ / kinds;
     fill_inside(leaf, leaf.size() - 1);
-    real *out = inside(leaf.size()) - 1, *out_moments = out + width + lanes;
+    real *out = table(leaf.size()) - 1, *out_moments = out + width + lanes;
     std::fill_n(out, kinds * (width + lanes), real(0));
-    std::copy_n(from, size, out);
-    if (directional) std::copy_n(from + size, size, out_moments);
+    std::copy_n(from.at, from.length, out);
+    if (directional) std::copy_n(from.moments, from.length, out_moments);
     for (std::size_t i = leaf.size(); i-- > 0;) {
       const std::size_t event = leaf.begin + i;
-      const real* in = inside(i);
+      const real* in = table(i);
       const Batch yes(p(event)), no(q(event)), g(directional ? g_[event] : 0);
       Batch with(real(0)), without(real(0)), moment(real(0));
       for (std::size_t j = 0; j < width; j += lanes) {

@@ -112,34 +112,42 @@ std::pair<std::size_t, double> sequential_step(std::size_t n, real tau, real* a,
 }
 
 // Back through a_(t+1) = a_t + log(1 - s_t): with b the gradient of a_(t+1), that of s is
-// g - b/(1 - s), and through the softmax u gets h = s (g - <s, g>) - s b + s E, E_j the sum of
-// b s/(1 - s) over all but j. As h sums to 0 and u is log s but for a constant, <h, u> = <h, log
-// s>, from which comes the gradient of tau.
+// g - b/(1 - s), and through the softmax a_t/tau gets h = s (g - <s, g>) - s b + s E, E_j the sum
+// of b s/(1 - s) over all but j. The gradient of tau is that of the scale of all a_t, -sum_t <h_t,
+// a_t> / tau^2, which by a_t = x + log(1 - s_1) + … is -(<dx, x> + sum_t <b, log(1 - s_t)>)/tau.
 double sequential_vjp(Span x, std::size_t k, real tau, const real* g, real* dx) {
   const std::size_t n = x.size();
   std::vector<real> a(x.begin(), x.end()), steps(k * n);
   std::vector<std::pair<std::size_t, double>> largest(k);
   for (std::size_t t = 0; t < k; ++t) largest[t] = sequential_step(n, tau, a.data(), &steps[t * n]);
-  std::vector<double> b(n);
-  double dtau = 0;
+  real* b = dx;
+  std::fill_n(b, n, real(0));
+  double scale = 0;
   for (std::size_t t = k; t-- > 0;) {
-    const real* s = &steps[t * n];
+    real* s = &steps[t * n];
     const auto [at, left] = largest[t];
+    const real most = s[at], b_most = b[at];
     const double mean = dot(s, g, n);
-    double sum = 0;  // without the largest, whose 1 - s may be tiny
-    for (std::size_t i = 0; i < n; ++i)
-      if (i != at) sum += b[i] * s[i] / (1.0 - s[i]);
-    const double most = left > 0 ? b[at] * s[at] / left : 0;
-    for (std::size_t i = 0; i < n; ++i) {
-      if (s[i] == 0) continue;
-      const double others = i == at ? sum : sum - b[i] * s[i] / (1.0 - s[i]) + most;
-      const double h = s[i] * (g[i] - mean - b[i] + others);
-      b[i] += h / tau;
-      dtau -= h * std::log(s[i]) / tau;
-    }
+    s[at] = 0;  // goes apart: its 1 - s may be tiny
+    const Batch one(real(1));
+    const auto [sum, logs] = row::long_sums<2>(n, [=](auto part, std::size_t i) {
+      const Batch si = part.load(s + i), bi = part.load(b + i);
+      return std::array{bi * si / (one - si), bi * log1p(-si)};
+    });
+    const double share = left > 0 ? b_most * most / left : 0;
+    scale += logs + (left > 0 ? b_most * std::log(left) : 0);
+    const Batch others(static_cast<real>(sum + share - mean)), step(1 / tau);
+    row::walk(n, [=](auto part, std::size_t i) {
+      const Batch si = part.load(s + i), bi = part.load(b + i);
+      const Batch h = si * (part.load(g + i) - bi + others - bi * si / (one - si));
+      const Batch moved = xsimd::select(si == Batch(real(0)), bi, bi + h * step);
+      part.store(b + i, moved);
+    });
+    b[at] += static_cast<real>(most * (g[at] - mean - b_most + sum) / tau);
   }
-  std::transform(b.begin(), b.end(), dx, [](double d) { return static_cast<real>(d); });
-  return dtau;
+  double product = 0;  // dx sums to 0: any score may be the origin
+  for (std::size_t i = 0; i < n; ++i) product += (static_cast<double>(x[i]) - x[0]) * dx[i];
+  return -(product + scale) / tau;
 }
 
 }  // namespace
