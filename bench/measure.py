@@ -214,6 +214,16 @@ def kernels(workload, options):
     return {"kernels": rows}
 
 
+def topk(workload, options):
+    """The program has its operators take turns, and keeps the best turn of each."""
+    rows = []
+    for threads in options.threads:
+        command = [options.bin / workload.program, *flags(dict(threads=threads, turns=3 if options.quick else 15))]
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        rows += [{"threads": threads} | json.loads(line) for line in said.splitlines()]
+    return {"topk": rows}
+
+
 def compile_command(folder, target, out):
     """How CMake compiles `target`'s source, without cache and with -O2."""
     for entry in json.loads((folder / "compile_commands.json").read_text()):
@@ -273,11 +283,14 @@ def script(workload, options):
     return {"compile_seconds": seconds, "sizes": {who: sizes(side[2] / "script") for who, side in sides.items()}}
 
 
+OWN_WAY = {"kernels": kernels, "topk": topk, "script": script}  # groups that are not timed in turn with a peer
+
+
 def measure(workload, options):
     """Yields a workload's results, one per number of threads where that matters."""
     about = {"workload": workload.name, "title": workload.title, "group": workload.group}
-    if workload.group in ("kernels", "script"):
-        yield about | {"threads": None} | {"kernels": kernels, "script": script}[workload.group](workload, options)
+    if workload.group in OWN_WAY:
+        yield about | {"threads": None} | OWN_WAY[workload.group](workload, options)
         return
     for threads in options.threads:
         yield about | timed(workload, threads, options)

@@ -59,6 +59,9 @@ def line(entry):
     if entry["group"] == "kernels":
         shares = [row["floor"] for row in entry["kernels"]]
         return f"kernels: {len(shares)} measured, the median keeps {statistics.median(shares):.0%} of its floor"
+    if entry["group"] == "topk":
+        times = [row["forward"] for row in entry["topk"] if row["operator"] == "LaplaceTopK"]
+        return f"topk: a row takes LaplaceTopK {duration(min(times))} to {duration(max(times))}, by its length"
     if entry["group"] == "script":
         seconds = {NAMES[who]: statistics.median(samples) for who, samples in entry["compile_seconds"].items()}
         return "script: compiled in " + ", ".join(f"{value:.2f} s ({who})" for who, value in seconds.items())
@@ -173,6 +176,21 @@ def kernels_table(entries):
     return table(header, [[name, *(row.get(n, "–") for n in threads)] for name, row in cells.items()])
 
 
+def topk_table(entries):
+    """Operators down, sizes across; of the fewest threads, forward / with backward."""
+    rows = entries[-1]["topk"]
+    threads = min(row["threads"] for row in rows)
+    cells, sizes = {}, []
+    for row in rows:
+        if row["threads"] == threads:
+            size = f"{row['n']}, {row['k']}"
+            sizes += [size] if size not in sizes else []
+            cells.setdefault(row["operator"], {})[size] = " / ".join(
+                f"{1e6 * row[part]:.3g}" for part in ("forward", "both"))
+    header = ["n, k: µs per row, forward / with backward", *sizes]
+    return table(header, [[name, *(row.get(size, "–") for size in sizes)] for name, row in cells.items()])
+
+
 def script_table(entries):
     entry = entries[-1]
     rows = []
@@ -189,6 +207,7 @@ TABLES = {
     "attention": (attention_table,),
     "generation": (generation_table,),
     "nearest": (nearest_table,),
+    "topk": (topk_table,),
     "kernels": (kernels_table,),
     "script": (script_table,),
 }

@@ -92,6 +92,7 @@ WORKLOADS = [
     generation("generate_medium", layers=6, heads=6, width=384),
     generation("generate_large", layers=12, heads=12, width=768),
     nearest(rows=65536, codes=8192, width=64),
+    Workload("topk", "smooth top-k operators, by row", "topk", group="topk"),
     Workload("kernels", "row-wise and elementwise operations", "kernels", group="kernels"),
     Workload("script", "the README's training script", "script", group="script"),
 ]
