@@ -20,10 +20,10 @@ struct Events {
   Events(std::span<const real> x, std::size_t k, real tau, std::size_t leaf)
       : z(x.size()), flipped(2 * k > x.size()), count(flipped ? x.size() - k : k) {
     const std::size_t n = x.size();
-    const kernels::Boundary row =
-        kernels::find_boundary(x.data(), n, n, static_cast<double>(k), tau, z.data());
-    const double t = SigmoidLink::solve(row);
-    kernels::shift(x.data(), n, row.c, tau, t, z.data());
+    kernels::shift(z.data(), n,
+                   SigmoidLink::solve(kernels::find_boundary(x.data(), n, n, static_cast<double>(k),
+                                                             tau, z.data())),
+                   z.data());
     if (flipped) flip(z.data(), [](real v) { return -v; });
     leaf_size = leaf > 0 ? leaf : kernels::subset_leaf(n, count);
   }

@@ -28,9 +28,6 @@ void each(Span z, real* y, const F& f) {
 Batch batch(double x) { return Batch(static_cast<real>(x)); }
 Batch magnitude(const Batch& z) { return xsimd::max(z, -z); }
 
-/// All n numbers of a row: the rest lie behind the top.
-Span whole(const Boundary& row) { return {row.top.data(), row.top.size() + row.rest.size()}; }
-
 /// Slopes that fall off as e^-|z|: w = shape(e^-|z|) e^(m - |z|) with m the least |z|; returns
 /// e^-m.
 template <class Shape>
@@ -78,18 +75,23 @@ double SigmoidLink::slopes(Span z, real* w) {
 // of the two decreases with a slope between -2 and 0, however wide the gap; that of the two
 // themselves is 0 to rounding all over a wide one.
 double SigmoidLink::solve(const Boundary& row) {
-  const auto count = static_cast<double>(row.top.size()),
-             others = static_cast<double>(row.rest.size());
+  const auto count = static_cast<double>(row.count),
+             others = static_cast<double>(row.finite - row.count);
   const double missing = count - row.k, next = row.next;
-  const Batch one(real(1));
+  const Batch zero(real(0)), one(real(1));
+  const auto sides = [zero](const Batch& v, const Batch& top, const Batch& rest) {
+    return std::pair(xsimd::select(v > zero, top, zero), xsimd::select(v < zero, rest, zero));
+  };
 
-  // e^(v - next) and e^-v sum to what both sides look like from afar: c e^-t + missing = a e^t.
-  const double a = long_sums<1>(row.top.size(), [&](auto part, std::size_t i) {
-    return std::array{exp(-part.load(row.top.data() + i, -none))};
-  })[0];
-  const double c = long_sums<1>(row.rest.size(), [&](auto part, std::size_t i) {
-    return std::array{exp(part.load(row.rest.data() + i, none) - batch(next))};
-  })[0];
+  // From afar both sides look like sums of exponentials: c e^-t + missing = a e^t.
+  auto [a, c] = long_sums<2>(row.v.size(), [&](auto part, std::size_t i) {
+    const Batch v = part.load(&row.v[i], none);
+    const Batch e = exp(xsimd::select(v > zero, -v, v - batch(next)));
+    const auto [top, rest] = sides(v, e, e);
+    return std::array{top, rest};
+  });
+  a += row.top_zeros();
+  c += row.rest_zeros();  // if there are any, next is 0
   double t = missing > 0
                  ? std::log((missing + std::sqrt(missing * missing + 4 * a * c * std::exp(next))) /
                             (2 * a))
@@ -97,24 +99,36 @@ double SigmoidLink::solve(const Boundary& row) {
 
   double low = others > 0 ? next - std::log(count) : -infinity;
   if (missing > 0) low = std::max(low, -std::log(count / missing - 1));
-  double high = std::log((others + 1) / (1 - missing) - 1);
-  t = std::clamp(t, low, std::max(low, high));
+  const double high_start = std::log((others + 1) / (1 - missing) - 1);
+  double high = std::max(low, high_start);
+  t = std::clamp(t, low, high);
   constexpr double enough = sizeof(real) == 4 ? 4e-7 : 1e-12;
   for (int i = 0; i < 30; ++i) {
     const double at = static_cast<real>(t);
-    // Exponentials are scaled by those of the largest arguments, next - at and at, if below 1.
-    const double rest_scale = std::exp(std::min(0.0, next - at)),
-                 top_scale = std::exp(std::min(0.0, at));
-    const auto [rest, rest_slope] = long_sums<2>(row.rest.size(), [&](auto part, std::size_t j) {
-      const Batch e = exp(part.load(row.rest.data() + j, none) - batch(std::min(at, next)));
-      const Batch d = one / (one + e * batch(rest_scale)), s = e * d;
-      return std::array{s, s * d};
-    });
-    const auto [top, top_slope] = long_sums<2>(row.top.size(), [&](auto part, std::size_t j) {
-      const Batch e = exp(batch(std::max(at, 0.0)) - part.load(row.top.data() + j, -none));
-      const Batch d = one / (one + e * batch(top_scale)), s = e * d;
-      return std::array{s, s * d};
-    });
+    // Exponentials are scaled by those of the largest arguments, at and next - at, if below 1.
+    const double top_most = std::max(at, 0.0), rest_most = std::min(at, next),
+                 top_scale = std::exp(std::min(0.0, at)),
+                 rest_scale = std::exp(std::min(0.0, next - at));
+    auto [top, top_slope, rest, rest_slope] =
+        long_sums<4>(row.v.size(), [&](auto part, std::size_t j) {
+          const Batch v = part.load(&row.v[j], none);
+          const auto is_top = v > zero;
+          const Batch e = exp(xsimd::select(is_top, batch(top_most) - v, v - batch(rest_most))),
+                      scale = xsimd::select(is_top, batch(top_scale), batch(rest_scale)),
+                      d = one / (one + e * scale), s = e * d;
+          const auto [s_top, s_rest] = sides(v, s, s);
+          const auto [slope_top, slope_rest] = sides(v, s * d, s * d);
+          return std::array{s_top, slope_top, s_rest, slope_rest};
+        });
+    const auto add_zeros = [](double& sum, double& slope, double zeros, double most, double scale) {
+      const double e = std::exp(most), d = 1 / (1 + e * scale);
+      if (zeros > 0) {
+        sum += zeros * e * d;
+        slope += zeros * e * d * d;
+      }
+    };
+    add_zeros(top, top_slope, row.top_zeros(), top_most, top_scale);
+    add_zeros(rest, rest_slope, row.rest_zeros(), -rest_most, rest_scale);
     const double log_top = std::log(top) + std::min(0.0, at);
     double h, slope = -top_slope / top;
     if (missing > 0) {
@@ -163,27 +177,30 @@ double MinExpLink::slopes(Span z, real* w) {
 }
 
 // If the m largest are capped, e^t = (sum of e^v over the others)/(k - m). The v of which m is true
-// are found from above: with m = T - 1, the most there can be, t is nowhere too low, and from a t
-// that is not too low those larger than it give a smaller one that is not too low either. So m only
-// grows, and when it does not, t is exact. The rest is never capped: one sum does for it.
+// are found from above: with m = count - 1, the most there can be, t is nowhere too low, and from a
+// t that is not too low those larger than it give a smaller one that is not too low either. So m
+// only grows, and when it does not, t is exact.
 double MinExpLink::solve(const Boundary& row) {
-  const double rest = long_sums<1>(row.rest.size(), [&](auto part, std::size_t i) {
-    return std::array{exp(part.load(row.rest.data() + i, none))};
-  })[0];
-  auto capped = static_cast<double>(row.top.size() - 1);
+  const Batch zero(real(0)), one(real(1));
+  const double rest = long_sums<1>(row.v.size(),
+                                   [&](auto part, std::size_t i) {
+                                     const Batch v = part.load(&row.v[i], none);
+                                     return std::array{xsimd::select(v < zero, exp(v), zero)};
+                                   })[0] +
+                      row.rest_zeros();
+  auto capped = static_cast<double>(row.count - 1);
   double t = std::log1p(rest) - std::log(row.k - capped);
-  for (std::size_t i = 0; i <= row.top.size(); ++i) {
+  for (std::size_t i = 0; i <= row.count; ++i) {
     const Batch at = batch(t);
-    const auto [above, below] = long_sums<2>(row.top.size(), [&](auto part, std::size_t j) {
-      const Batch v = part.load(row.top.data() + j, none);
+    const auto [above, below] = long_sums<2>(row.v.size(), [&](auto part, std::size_t j) {
+      const Batch v = part.load(&row.v[j], none);
       const auto is_above = v > at;
-      return std::array{xsimd::select(is_above, Batch(real(1)), Batch(real(0))),
-                        xsimd::select(is_above, Batch(real(0)), exp(v - at))};
+      return std::array{xsimd::select(is_above, one, zero),
+                        xsimd::select(is_above, zero, exp(v - at))};
     });
     if (above == capped) break;
     capped = above;
-    const double from = static_cast<real>(t);
-    t = std::max(0.0, from + std::log(below + rest * std::exp(-from)) - std::log(row.k - capped));
+    t = std::max(0.0, static_cast<real>(t) + std::log(below) - std::log(row.k - capped));
   }
   return t;
 }
@@ -215,61 +232,45 @@ double LaplaceLink::slopes(Span z, real* w) {
 // less than it has in truth, going up, and with more, going down, so t goes one way, and never too
 // far; where m stays as it is, t is exact.
 double LaplaceLink::solve(const Boundary& row) {
-  const Span v = whole(row);
-  const auto exponential_sums = [v](std::size_t n, std::size_t from, const auto& is_above, real low,
-                                    real high) {
-    return long_sums<2>(n, [&, from](auto part, std::size_t i) {
-      // Beyond the row's end: far below for one sum, and kept out of the other.
-      const Batch vi = part.load(v.data() + from + i, none);
+  const Span v = row.v;
+  const Batch zero(real(0)), one(real(1));
+  real low = 0, high = row.next;  // the lowest above t, the highest below
+  auto m = static_cast<double>(row.count);
+  // Numbers for which is_above is neither 1 nor 0 are left out.
+  const auto exponential_sums = [&](const auto& is_above, const auto& is_below) {
+    return long_sums<2>(v.size(), [&](auto part, std::size_t i) {
+      const Batch vi = part.load(&v[i], none);
       const auto above = is_above(vi);
       const Batch e = exp(xsimd::select(above, Batch(low) - vi, vi - Batch(high)));
-      return std::array{xsimd::select(above, e, Batch(real(0))),
-                        xsimd::select(above, Batch(real(0)), e)};
+      return std::array{xsimd::select(above, e, zero), xsimd::select(is_below(vi), e, zero)};
     });
   };
-  real low = 0, high = row.next;  // the lowest above t, the highest below
-  auto m = static_cast<double>(row.top.size());
-  double above = 0, below = 0;
-  above = exponential_sums(
-      row.top.size(), 0, [](const Batch& vi) { return vi > Batch(none); }, low, high)[0];
-  below = exponential_sums(
-      row.rest.size(), row.top.size(), [](const Batch& vi) { return vi != vi; }, low, high)[1];
+  auto [above, below] = exponential_sums([zero](const Batch& vi) { return vi > zero; },
+                                         [zero](const Batch& vi) { return vi < zero; });
+  above += row.top_zeros();
+  below += row.rest_zeros();  // if there are any, next is 0
   for (std::size_t i = 0;; ++i) {
     const double a = std::log(above) - low, b = std::log(below) + high, d = row.k - m,
                  h = std::hypot(d, std::exp((a + b) / 2));
     const double t = d > 0 ? b - std::log(d + h) : d < 0 ? -a + std::log(h - d) : (b - a) / 2;
     if ((t > high && t <= low) || i > v.size()) return t;
     const Batch at = batch(t);
+    Batch lowest(-none), highest(none);
     const double count = long_sums<1>(v.size(), [&](auto part, std::size_t j) {
-      return std::array{
-          xsimd::select(part.load(v.data() + j, none) >= at, Batch(real(1)), Batch(real(0)))};
+      const Batch vi = part.load(&v[j], none);
+      const auto is_above = vi >= at;
+      lowest = xsimd::min(lowest, xsimd::select(is_above, vi, Batch(-none)));
+      highest = xsimd::max(highest, xsimd::select(is_above, Batch(none), vi));
+      return std::array{xsimd::select(is_above, one, zero)};
     })[0];
     if (count == m) return t;
     m = count;
-    low = row::fold(
-        v.size(), -none,
-        [&](auto part, std::size_t j) {
-          const Batch vi = part.load(v.data() + j, -none);
-          return xsimd::select(vi >= at, vi, Batch(-none));
-        },
-        [](const auto& x, const auto& y) {
-          using std::min;
-          return min(x, y);
-        });
-    high = row::fold(
-        v.size(), none,
-        [&](auto part, std::size_t j) {
-          const Batch vi = part.load(v.data() + j, none);
-          return xsimd::select(vi < at, vi, Batch(none));
-        },
-        [](const auto& x, const auto& y) {
-          using std::max;
-          return max(x, y);
-        });
+    low = row::fold_lanes(lowest, [](real x, real y) { return std::min(x, y); });
+    high = row::fold_lanes(highest, [](real x, real y) { return std::max(x, y); });
     if (std::isinf(low)) low = 0;  // nothing above: a sum of nothing, whose logarithm says so
     if (std::isinf(high)) high = 0;
-    const auto both = exponential_sums(
-        v.size(), 0, [at](const Batch& vi) { return vi >= at; }, low, high);
+    const auto both = exponential_sums([at](const Batch& vi) { return vi >= at; },
+                                       [at](const Batch& vi) { return vi < at; });
     above = both[0];
     below = both[1];
   }
@@ -343,9 +344,9 @@ double ClipPowLink<R>::slopes(Span z, real* w) {
 // that.
 template <int R>
 double ClipPowLink<R>::solve(const Boundary& row) {
-  const auto count = static_cast<double>(row.top.size());
+  const auto count = static_cast<double>(row.count);
   if (row.k == count && row.next <= -1) return (row.next - 1.0) / 2;  // the gap is flat
-  const Span v = whole(row);
+  const Span v = row.v;
   double low = -1, high = 0, t = -0.5, last_capped = -1, last_active = -1;
   for (int i = 0; i < 200; ++i) {
     const double at = static_cast<real>(t);

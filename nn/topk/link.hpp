@@ -19,8 +19,7 @@ struct LogLink {
 //   values(z, y)  y_i = f(z_i); y may be z;
 //   slopes(z, w)  w_i = f'(z_i)/s, and returns s > 0: a factor that keeps the sum of w from
 //                 underflowing, if one is needed;
-//   solve(row)    the threshold t with sum_i f(v_i - t) = k; the row's n numbers are its top and
-//                 rest together.
+//   solve(row)    the threshold t with sum_i f(v_i - t) = k.
 // and for losses
 //   excess(z)     the sum over i of A(z_i) - max(z_i, 0), A' = f, A(-inf) = 0;
 //   at_one        the limit of z - A(z) as z grows: the cost R(1) of a whole choice;
@@ -42,8 +41,7 @@ struct SigmoidLink {
 };
 
 /// f(z) = min(1, e^z): softmax at k = 1, and k softmax wherever that exceeds 1 nowhere. Scores at
-/// the cap have no gradient. One pass over the row, the others over the k largest. Su's essay
-/// 10373.
+/// the cap have no gradient. O(n), a few passes. Su's essay 10373.
 struct MinExpLink {
   static constexpr const char* name = "MinExpTopK";
   static void values(std::span<const real> z, real* y);
@@ -141,11 +139,11 @@ double PointwiseLink<F>::solve(const kernels::Boundary& row) {
         struct {
           double value, derivative;
         } sum{-row.k, 0};
-        for (const auto part : {row.top, row.rest})
-          for (const real v : part) {
-            sum.value += F::value(v - t);
-            sum.derivative -= F::slope(v - t);
-          }
+        for (const real v : row.v) {
+          if (std::isinf(v)) continue;
+          sum.value += F::value(v - t);
+          sum.derivative -= F::slope(v - t);
+        }
         return sum;
       },
       row.next / 2);

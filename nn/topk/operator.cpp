@@ -164,18 +164,22 @@ Tensor hard_topk(const Tensor& x, const TopKCount& k) {
   const real* from = x.data();
   real* to = y.mutable_data();
   detail::for_row_ranges(rows.rows, n, [&](std::size_t begin, std::size_t end) {
-    std::vector<real> scratch(n);
     for (std::size_t i = begin; i < end; ++i) {
       const auto count = static_cast<std::size_t>(rows.k(i));
       if (count == 0) continue;
       const real* row = from + i * n;
-      std::copy_n(row, n, scratch.begin());
-      const auto last = scratch.begin() + static_cast<std::ptrdiff_t>(count) - 1;
-      std::nth_element(scratch.begin(), last, scratch.end(), std::greater<>());
-      // All above the k-th largest, and the first of its equals.
-      std::size_t left = count - std::count_if(row, row + n, [&](real s) { return s > *last; });
-      for (std::size_t j = 0; j < n; ++j)
-        if (row[j] > *last || (row[j] == *last && left > 0 && left--)) to[i * n + j] = 1;
+      const real last = kernels::select_largest(row, n, count);
+      std::size_t above = 0;
+      for (std::size_t j = 0; j < n; ++j) {
+        to[i * n + j] = row[j] > last;
+        above += row[j] > last;
+      }
+      // The first of those that are equal to the last.
+      for (std::size_t j = 0, left = count - above; left > 0; ++j)
+        if (row[j] == last) {
+          to[i * n + j] = 1;
+          --left;
+        }
     }
   });
   return y;

@@ -13,24 +13,24 @@ namespace {
 
 namespace row = kernels::row;
 using row::Batch;
-constexpr double infinity = std::numeric_limits<double>::infinity();
 
 /// z = x/tau - t for all rows.
 template <class Solve>
 void solve_rows(const detail::ScoreRows& rows, const real* x, const Solve& solve, real* z) {
   const std::size_t n = rows.n;
   detail::for_row_ranges(rows.rows, n, [&](std::size_t begin, std::size_t end) {
-    std::vector<real> scratch(n);
     for (std::size_t i = begin; i < end; ++i) {
+      const real* from = x + i * n;
+      real* to = z + i * n;
       const double k = rows.k(i);
-      double c = 0, t = k > 0 ? -infinity : infinity;
-      if (rows.has_choice(i)) {
-        const kernels::Boundary row =
-            kernels::find_boundary(x + i * n, n, rows.finite(i), k, rows.tau, scratch.data());
-        c = row.c;
-        t = solve(row);
-      }
-      kernels::shift(x + i * n, n, c, rows.tau, t, z + i * n);
+      if (rows.has_choice(i))
+        kernels::shift(to, n,
+                       solve(kernels::find_boundary(from, n, rows.finite(i), k, rows.tau, to)), to);
+      else  // t = -infinity or infinity
+        std::transform(from, from + n, to, [k](real score) {
+          constexpr real infinity = std::numeric_limits<real>::infinity();
+          return k > 0 && score != -infinity ? infinity : -infinity;
+        });
     }
   });
 }
