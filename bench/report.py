@@ -177,16 +177,13 @@ def kernels_table(entries):
 
 
 def topk_table(entries):
-    """Operators down, sizes across; of the fewest threads, forward / with backward."""
-    rows = entries[-1]["topk"]
-    threads = min(row["threads"] for row in rows)
+    """Operators down, sizes across."""
     cells, sizes = {}, []
-    for row in rows:
-        if row["threads"] == threads:
-            size = f"{row['n']}, {row['k']}"
-            sizes += [size] if size not in sizes else []
-            cells.setdefault(row["operator"], {})[size] = " / ".join(
-                f"{1e6 * row[part]:.3g}" for part in ("forward", "both"))
+    for row in entries[-1]["topk"]:
+        size = f"{row['n']}, {row['k']}"
+        sizes += [size] if size not in sizes else []
+        times = (f"{1e6 * row[part]:.3g}" if row[part] < 1e-3 else f"{1e6 * row[part]:.0f}" for part in ("forward", "both"))
+        cells.setdefault(row["operator"], {})[size] = " / ".join(times)
     header = ["n, k: µs per row, forward / with backward", *sizes]
     return table(header, [[name, *(row.get(size, "–") for size in sizes)] for name, row in cells.items()])
 

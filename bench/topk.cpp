@@ -1,8 +1,8 @@
 // What a row costs the smooth top-k operators, by its length and k, forward and with backward.
-// Operators take turns with softmax of the same scores, each the best of its turns, so that other
-// programs disturb it little. One line of JSON per operator and size, in seconds per row.
-#include <limits>
-#include <memory>
+// Operators take turns with softmax of the same scores, each the best of its turns, on one thread
+// and in seconds of processor time, so that other programs disturb it little. One line of JSON per
+// operator and size, in seconds per row.
+#include <ctime>
 
 #include "support/workload.hpp"
 using namespace bench;
@@ -12,7 +12,7 @@ namespace {
 struct Contender {
   const char* name;
   std::function<Tensor(const Tensor&, std::size_t)> op;
-  std::size_t largest = std::numeric_limits<std::size_t>::max();  // of n k that it is measured with
+  std::size_t largest = SIZE_MAX;  // of n k that it is measured with
   double forward = INFINITY, both = INFINITY;
 };
 
@@ -23,22 +23,21 @@ Contender contender(const char* name, Op op, std::size_t largest = SIZE_MAX) {
 
 /// Keeps in `best` the least seconds that `call` took.
 void take_turn(double& best, const std::function<void()>& call) {
-  const auto start = std::chrono::steady_clock::now();
+  const std::clock_t start = std::clock();
   call();
-  const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - start;
-  best = std::min(best, spent.count());
+  best = std::min(best, static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC);
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
   const Settings settings(argc, argv);
-  set_num_threads(static_cast<int>(settings["threads"]));
+  set_num_threads(1);
   constexpr std::size_t moderate = 2'000'000, numbers = 100'000;
   const std::pair<std::size_t, std::size_t> sizes[] = {
       {64, 6}, {1000, 10}, {1000, 100}, {10'000, 100}, {100'000, 10}, {100'000, 1000}};
   for (const auto& [n, k] : sizes) {
-    const std::size_t rows = std::max(settings["threads"], long(numbers / n));
+    const std::size_t rows = numbers / n;
     Rng rng(1);
     Tensor x = randn({rows, n}, rng);
     const Tensor g = randn({rows, n}, rng);
